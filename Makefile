@@ -1,0 +1,82 @@
+# Everything runs in .venv, which the first target that needs it makes from the lock files: pinned,
+# hashed, and the same on every machine. Another active environment makes no difference.
+#   make demo                      needs Python 3.11 or newer and, once, a package index
+#   make demo PYTHON=python3.12    with another Python
+
+.POSIX:
+.DEFAULT_GOAL := help
+.PHONY: help demo check test lint types bench test-install lock clean
+
+PYTHON = python3
+UV     = uv
+VENV   = .venv
+BIN    = $(VENV)/bin
+# -qq leaves errors only; --no-compile, because most of what is installed is never imported.
+PIP    = $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile
+
+# A run here neither phones home nor uses the Prefect server, profile or database you may have.
+ENV = env -u PREFECT_API_URL -u PREFECT_API_KEY -u PREFECT_PROFILE -u PYTHONPATH -u PYTHONHOME \
+      PREFECT_HOME="$$PWD/.prefect" PREFECT_SERVER_ANALYTICS_ENABLED=false \
+      PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120 DO_NOT_TRACK=1
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.run ## run the quickstart: 286 recorded prompts in 15 languages, no key, no GPU
+	@echo "arbitrage run examples/quickstart/run.toml"
+	@$(ENV) $(BIN)/arbitrage run examples/quickstart/run.toml
+
+check: lint types test ## everything a change must pass; CI runs this
+
+test: $(VENV)/.dev ## tests and doctests; says what it skipped and why
+	@$(ENV) $(BIN)/pytest -rs
+
+lint: $(VENV)/.dev ## style, formatting, import rules, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## run every benches/bench_*.py
+	@for bench in benches/bench_*.py; do \
+	  [ -e "$$bench" ] || { echo "benches/ holds no bench_*.py yet"; break; }; \
+	  echo "== $$bench"; $(ENV) $(BIN)/python "$$bench" || exit 1; \
+	done
+
+test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
+	@$(ENV) $(BIN)/python tests/install_clean.py
+
+lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
+	@$(LOCK) --group build -o requirements.lock
+	@$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+
+clean: ## remove .venv, caches and build output; runs/ stays
+	rm -rf $(VENV) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The default index only: a lock must not know the machine that made it.
+LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
+       $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+       --generate-hashes --no-annotate --custom-compile-command "make lock"
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || \
+	  { echo "$(PYTHON) is not on the PATH. Install Python 3.11 or newer, or say make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); this needs 3.11 or newer. Say make PYTHON=python3.11" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V 2>&1) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python requirements.lock pyproject.toml
+	@echo "Installing $$(grep -c '^[a-zA-Z].*==' requirements.lock) packages into $(VENV) (about a minute) ..."
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo "Installing the tools for tests and checks ..."
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

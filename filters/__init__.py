@@ -1,0 +1,1 @@
+"""Filters measure candidates; decisions on the measures are a separate, re-runnable step."""

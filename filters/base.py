@@ -1,0 +1,106 @@
+"""The seam every filter sits on: one method that scores a batch, thresholds declared as params."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from arbitrage.registry import filters as registry
+from arbitrage.registry import params_hash
+
+register = registry.register
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Candidates to measure, as equally long columns. Texts are never null, but may be empty.
+
+    Attributes:
+        texts: completions.
+        languages: wanted language of each, BCP-47.
+        prompts: text of the prompt each answers, or None where the caller has no prompt.
+    """
+
+    texts: Sequence[str]
+    languages: Sequence[str]
+    prompts: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a filter measured on a batch of n.
+
+    Attributes:
+        measures: measure -> float32 array of shape [n]; NaN means abstained.
+        labels: label -> list of n strings; None means abstained.
+    """
+
+    measures: Mapping[str, NDArray[np.float32]]
+    labels: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+
+
+class FilterParams(BaseModel):
+    """Params of a filter. A field `min_MEASURE` or `max_MEASURE` is a threshold: decided on, not
+    measured with, so changing it never measures (or generates) anything again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on_abstain: Literal["keep", "reject"] = "keep"
+
+    def thresholds(self) -> dict[str, float]:
+        """The thresholds that are set, by field name."""
+        return {
+            name: float(value)
+            for name, value in self.model_dump().items()
+            if name.startswith(("min_", "max_")) and value is not None
+        }
+
+    @classmethod
+    def deciding_fields(cls) -> frozenset[str]:
+        """Fields that change decisions only."""
+        bounds = {name for name in cls.model_fields if name.startswith(("min_", "max_"))}
+        return frozenset(bounds | {"on_abstain"})
+
+
+class Filter(ABC):
+    """One measurement. A subclass is registered with `@register(name, version=1)`.
+
+    Class attributes:
+        Params: pydantic model of its parameters, a FilterParams.
+        measures: names of its float measures; columns are `FILTER.MEASURE`.
+        labels: names of its string labels.
+        causes: threshold field -> the cause it gives as a reason, where that reads better than the
+            field's own name (`{"min_match": "wrong_language"}`).
+    """
+
+    Params: ClassVar[type[FilterParams]]
+    measures: ClassVar[tuple[str, ...]]
+    labels: ClassVar[tuple[str, ...]] = ()
+    causes: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Scores:
+        """Measure a batch. Pure: the same batch gives the same scores, and the batch is unchanged.
+
+        One instance is shared by all threads of a process, so `score` may run in several at once.
+        `arbitrage.filters.scoring` bounds the batch and checks what comes back."""
+
+    def close(self) -> None:  # noqa: B027 - most filters hold nothing
+        """Release what `score` loaded."""
+
+
+def measuring_hash(params: FilterParams) -> str:
+    """Hash of the params that change scores; thresholds are left out."""
+    return params_hash(params, exclude=params.deciding_fields())

@@ -1,0 +1,229 @@
+"""Measuring candidates: every configured filter over bounded batches, into declared columns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from arbitrage.config import RunConfig
+from arbitrage.errors import FilterError
+from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, measuring_hash
+from arbitrage.registry import filters as registry
+from arbitrage.schema import GENERATED, asked_texts, conform, score_fields, scored_schema
+
+# A filter sees at most this much at once: its memory is bounded whatever the shard size.
+MAX_BATCH_ROWS = 4096
+MAX_BATCH_BYTES = 8 * 2**20
+
+_built: dict[tuple[type[Filter], str], Filter] = {}
+_building = threading.Lock()
+
+
+def filter_columns(name: str, params: FilterParams) -> list[pa.Field]:
+    """The score columns of one filter: float32 `FILTER.MEASURE`, then string `FILTER.LABEL`.
+
+    Metadata: `filter` = name@version, `params` = hash of what changes scores (no thresholds).
+    """
+    entry = registry.get(name)
+    metadata = {"filter": entry.identity, "params": measuring_hash(params)}
+    return score_fields(
+        {f"{name}.{measure}": metadata for measure in entry.plugin.measures},
+        {f"{name}.{label}": metadata for label in entry.plugin.labels},
+    )
+
+
+def score_columns(config: RunConfig) -> list[pa.Field]:
+    """The score columns of a run, filter by filter in the config's order; known before any data."""
+    return [
+        field for name, params in _params(config).items() for field in filter_columns(name, params)
+    ]
+
+
+def missing_scores(schema: pa.Schema, config: RunConfig) -> list[str]:
+    """Configured filters whose columns are absent, or came from another version or other params.
+
+    These are what `arbitrage decide` must measure; a changed threshold is never among them.
+    """
+    return [
+        name
+        for name, params in _params(config).items()
+        if not all(_has(schema, field) for field in filter_columns(name, params))
+    ]
+
+
+def score_table(
+    generated: pa.Table, prompts: Mapping[str, str] | pa.Table, config: RunConfig
+) -> pa.Table:
+    """GENERATED columns plus every score column of the config; row order is kept.
+
+    Columns that are there already and are not in `missing_scores` are taken as they are. Rows
+    without a text (failed requests) are not shown to filters and get nulls, as do abstentions.
+
+    Args:
+        generated: GENERATED columns, with or without score columns.
+        prompts: prompt_id -> text, or PROMPTS rows; an unknown id is scored without its prompt.
+
+    Raises FilterError where a filter breaks its contract.
+    """
+    missing = set(missing_scores(generated.schema, config))
+    params = {name: value for name, value in _params(config).items() if name in missing}
+    rows, columns = _empty_columns(params, generated.num_rows), prompt_texts(prompts)
+    for positions, batch in _batches(generated, columns):
+        for name, value in params.items():
+            for column, values in measure(name, value, batch).items():
+                rows[column][positions] = values
+    schema = scored_schema(score_columns(config))
+    arrays = conform(generated, GENERATED).columns
+    for field in schema:
+        if field.name in rows:
+            arrays.append(pa.array(rows[field.name], field.type, from_pandas=True))
+        elif field.name not in GENERATED.names:
+            arrays.append(generated.column(field.name))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[Any]]:
+    """One filter on one batch: column name -> float32 array (NaN = abstained) or object array of
+    labels (None = abstained), each of shape [len(batch)].
+
+    Raises FilterError, naming filter and measure, for wrong names, lengths, types or infinities.
+    """
+    scores = built_filter(name, params).score(batch)
+    plugin = registry.get(name).plugin
+    _same_names(name, "measures", plugin.measures, scores.measures)
+    _same_names(name, "labels", plugin.labels, scores.labels)
+    columns: dict[str, NDArray[Any]] = {
+        f"{name}.{key}": _checked_measure(f"{name}.{key}", scores, key, len(batch))
+        for key in plugin.measures
+    }
+    for key in plugin.labels:
+        columns[f"{name}.{key}"] = _checked_label(f"{name}.{key}", scores, key, len(batch))
+    return columns
+
+
+def built_filter(name: str, params: FilterParams) -> Filter:
+    """The filter of this process for these params, built on first use and shared by all threads."""
+    plugin = cast("type[Filter]", registry.get(name).plugin)
+    key = (plugin, measuring_hash(params))
+    if key not in _built:
+        with _building:
+            if key not in _built:
+                _built[key] = plugin(params)
+    return _built[key]
+
+
+def close_filters() -> None:
+    """Close every filter that was built and forget it."""
+    with _building:
+        while _built:
+            _built.popitem()[1].close()
+
+
+def score_array(table: pa.Table, column: str) -> NDArray[np.float32]:
+    """A score column as float32 [n], NaN = abstained; FilterError where the table lacks it."""
+    if column not in table.column_names:
+        known = [name for name in table.column_names if "." in name]
+        raise FilterError(
+            f'the candidates have no column "{column}".', known=known, mend="Score them first."
+        )
+    scores = table.column(column).cast(pa.float32())
+    return np.asarray(pc.fill_null(scores, np.float32(np.nan)).to_numpy(), dtype=np.float32)
+
+
+def prompt_texts(prompts: Mapping[str, str] | pa.Table) -> Mapping[str, str]:
+    """prompt_id -> text of the last user turn, from PROMPTS rows; a mapping passes through."""
+    if isinstance(prompts, Mapping):
+        return prompts
+    ids = prompts.column("prompt_id").to_pylist()
+    return dict(zip(ids, asked_texts(prompts.column("messages")), strict=True))
+
+
+def _params(config: RunConfig) -> dict[str, FilterParams]:
+    return cast("dict[str, FilterParams]", config.filter_params)
+
+
+def _has(schema: pa.Schema, field: pa.Field) -> bool:
+    index = schema.get_field_index(field.name)
+    return index >= 0 and bool(schema.field(index).equals(field, check_metadata=True))
+
+
+def _empty_columns(params: Mapping[str, FilterParams], rows: int) -> dict[str, NDArray[Any]]:
+    fields = [field for name, value in params.items() for field in filter_columns(name, value)]
+    return {
+        field.name: np.full(rows, np.nan, np.float32)
+        if field.type == pa.float32()
+        else np.full(rows, None, object)
+        for field in fields
+    }
+
+
+def _batches(
+    generated: pa.Table, prompts: Mapping[str, str]
+) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+    """Rows that have a text, in batches of bounded rows and bytes, with their positions."""
+    text = generated.column("text")
+    positions = np.flatnonzero(pc.is_valid(text).to_numpy())
+    sizes = pc.binary_length(text).take(pa.array(positions)).to_numpy()
+    start = 0
+    while start < len(positions):
+        window = np.cumsum(sizes[start : start + MAX_BATCH_ROWS], dtype=np.int64)
+        # A text above the limit is a batch of its own.
+        length = max(1, int(np.searchsorted(window, MAX_BATCH_BYTES, side="right")))
+        chosen = positions[start : start + length]
+        part = generated.select(["text", "language", "prompt_id"]).take(pa.array(chosen))
+        ids = part.column("prompt_id").to_pylist()
+        batch = Batch(
+            texts=part.column("text").to_pylist(),
+            languages=part.column("language").to_pylist(),
+            prompts=[prompts.get(key) for key in ids],
+        )
+        yield chosen, batch
+        start += length
+
+
+def _same_names(name: str, kind: str, wanted: tuple[str, ...], got: Mapping[str, Any]) -> None:
+    if set(wanted) != set(got):
+        raise FilterError(
+            f'the filter "{name}" declares the {kind} {sorted(wanted)} and returned {sorted(got)}.',
+            mend="Return exactly the declared names.",
+        )
+
+
+def _checked_measure(column: str, scores: Scores, key: str, length: int) -> NDArray[np.float32]:
+    values = np.asarray(scores.measures[key])
+    if values.shape != (length,) or values.dtype.kind not in "fiub":
+        raise FilterError(
+            f'the filter of "{column}" returned an array of {values.dtype} with shape '
+            f"{values.shape} for {length} texts.",
+            mend="Return one float32 a text, NaN where it abstains.",
+        )
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    infinite = np.flatnonzero(np.isinf(single))
+    if infinite.size:
+        raise FilterError(
+            f'the filter of "{column}" returned {values[infinite[0]]} for text '
+            f"{infinite[0]} of its batch.",
+            mend="Return a finite score, or NaN to abstain.",
+        )
+    return single
+
+
+def _checked_label(column: str, scores: Scores, key: str, length: int) -> NDArray[np.object_]:
+    values = list(scores.labels[key])
+    wrong = next((value for value in values if not (value is None or isinstance(value, str))), None)
+    if len(values) != length or wrong is not None:
+        raise FilterError(
+            f'the filter of "{column}" returned {len(values)} labels for {length} texts'
+            + (f", one of them {wrong!r}." if wrong is not None else "."),
+            mend="Return one string a text, None where it abstains.",
+        )
+    array = np.empty(length, object)
+    array[:] = values
+    return array

@@ -1,0 +1,143 @@
+"""Choosing among kept candidates: objectives, best-of-k, and what goes to the graveyard."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from arbitrage.config import RunConfig
+from arbitrage.config.coherence import objective_measures
+from arbitrage.errors import FilterError
+from arbitrage.filters.moments import Moments
+from arbitrage.filters.scoring import score_array, score_columns
+from arbitrage.filters.verdicts import Mask, decide, failed_rows
+from arbitrage.schema import GRAVEYARD, candidates_schema, conform
+
+__all__ = [
+    "Moments",
+    "choose",
+    "decide_table",
+    "graveyard_rows",
+    "objective_values",
+    "weighted_measures",
+    "z_scores",
+]
+
+Values = NDArray[np.float64]
+
+
+def weighted_measures(config: RunConfig) -> list[str]:
+    """Measures that a table of weights names, in [select] or as a view's reward: those whose
+    moments a run needs before it can decide."""
+    rewards = [getattr(params, "reward", None) for params in config.view_params.values()]
+    tables = [table for table in (config.select.objective, *rewards) if isinstance(table, dict)]
+    return list(dict.fromkeys(measure for table in tables for measure in table))
+
+
+def objective_values(
+    table: pa.Table, objective: str | dict[str, float], moments: Moments | None = None
+) -> Values:
+    """float64 [n]: how well each candidate does by an objective, higher is better.
+
+    NaN = not measured. `minimize:` negates. A table of weights sums weight * z, where z is the
+    distance from the mean of the candidate's language in population standard deviations, and 0
+    where that language's scores are all equal; one null measure makes the whole sum NaN, because
+    a sum over fewer terms does not compare.
+    """
+    if isinstance(objective, dict):
+        total = np.zeros(table.num_rows, dtype=np.float64)
+        for measure, weight in objective.items():
+            total += weight * z_scores(table, measure, moments)
+        return total
+    values = score_array(table, objective_measures(objective)[0]).astype(np.float64)
+    return -values if objective.startswith("minimize:") else values
+
+
+def z_scores(table: pa.Table, measure: str, moments: Moments | None) -> Values:
+    """float64 [n]: a measure in population standard deviations from its language's mean.
+
+    Raises FilterError where a scored candidate's language is not in `moments`.
+    """
+    values = score_array(table, measure).astype(np.float64)
+    languages = table.column("language").combine_chunks().dictionary_encode()
+    names, codes = languages.dictionary.to_pylist(), languages.indices.to_numpy()
+    known = [moments.get(name, measure) if moments else None for name in names]
+    means = np.array([moment.mean if moment else np.nan for moment in known])
+    deviations = np.array([moment.deviation if moment else np.nan for moment in known])
+    unknown = ~np.isnan(values) & np.isnan(means[codes])
+    if unknown.any():
+        raise FilterError(
+            f'no mean of "{measure}" in "{names[codes[unknown.argmax()]]}" is known.',
+            mend="Merge the moments of every shard before deciding.",
+        )
+    spread = deviations[codes]
+    apart = np.divide(values - means[codes], spread, out=np.zeros_like(values), where=spread != 0)
+    return np.where(np.isnan(values), np.nan, apart)
+
+
+def choose(table: pa.Table, values: Values, per_prompt: int | None) -> Mask:
+    """bool [n]: the best `per_prompt` kept candidates of each prompt by value; None = all kept.
+
+    NaN ranks last and is chosen only where too few are measured. Ties go by candidate_id, a hash,
+    so that no teacher is favoured. All candidates of a prompt must be in `table`.
+    """
+    kept: Mask = np.array(table.column("kept").to_numpy(), dtype=np.bool_)
+    if per_prompt is None:
+        return kept
+    rows = np.flatnonzero(kept)
+    part = table.select(["prompt_id", "candidate_id"]).take(pa.array(rows)).combine_chunks()
+    prompts = part.column("prompt_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    worth = values[rows]
+    # lexsort reads its keys from the last: prompt, measured first, best value, then the id.
+    ties = _ranks(part.column("candidate_id"))
+    order = np.lexsort((ties, -worth, np.isnan(worth), prompts))
+    grouped = prompts[order]
+    starts = np.flatnonzero(np.diff(grouped, prepend=-1))
+    place = np.arange(len(grouped)) - np.repeat(starts, np.diff(starts, append=len(grouped)))
+    chosen = np.zeros(len(kept), dtype=np.bool_)
+    chosen[rows[order[place < per_prompt]]] = True
+    return chosen
+
+
+def decide_table(scored: pa.Table, config: RunConfig, moments: Moments | None = None) -> pa.Table:
+    """The decision on a shard: its candidates in `candidates_schema` with kept, reasons, chosen.
+
+    Args:
+        scored: all candidates of the shard's prompts, with the config's score columns.
+        moments: merged over all shards; needed only where an objective is a table of weights.
+    """
+    verdicts = decide(scored, config)
+    table = scored.drop_columns(
+        [n for n in ("kept", "reasons", "chosen") if n in scored.column_names]
+    )
+    table = table.append_column("kept", pa.array(verdicts.kept))
+    table = table.append_column("reasons", verdicts.reasons)
+    objective = config.select.objective
+    values = (
+        np.full(table.num_rows, np.nan)
+        if objective is None or config.select.per_prompt is None
+        else objective_values(table, objective, moments)
+    )
+    table = table.append_column("chosen", pa.array(choose(table, values, config.select.per_prompt)))
+    return conform(table, candidates_schema(score_columns(config)))
+
+
+def graveyard_rows(decided: pa.Table) -> pa.Table:
+    """GRAVEYARD rows of a decided table: one for each candidate that failed or was rejected."""
+    lost = pc.invert(decided.column("kept"))
+    failed = pa.array(failed_rows(decided)).filter(lost.combine_chunks())
+    dead = decided.select(["prompt_id", "candidate_id", "language", "teacher", "reasons"]).filter(
+        lost
+    )
+    dead = dead.append_column("kind", pa.repeat("candidate", dead.num_rows))
+    dead = dead.append_column("stage", pc.if_else(failed, "generate", "decide"))
+    return conform(dead, GRAVEYARD)
+
+
+def _ranks(ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    """int64 [n]: the place of each id in lexicographic order."""
+    ranks = np.empty(len(ids), dtype=np.int64)
+    ranks[pc.sort_indices(ids).to_numpy()] = np.arange(len(ids))
+    return ranks

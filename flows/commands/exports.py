@@ -1,0 +1,50 @@
+"""view: a finished run's view in a trainer's own columns."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arbitrage.flows.commands.options import RunPath
+
+
+class Format(StrEnum):
+    """File formats of `arbitrage view`."""
+
+    ARROW = "arrow"
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
+class Trainer(StrEnum):
+    """Trainers whose columns `arbitrage view` writes."""
+
+    TRL = "trl"
+    VERL = "verl"
+    AXOLOTL = "axolotl"
+    LLAMAFACTORY = "llamafactory"
+    OPENRLHF = "openrlhf"
+
+
+def view(
+    run: RunPath,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A view of the run, such as sft.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New folder.")],
+    file_format: Annotated[Format, typer.Option("--format", help="File format.")] = Format.ARROW,
+    trainer: Annotated[Trainer, typer.Option(help="Whose columns.")] = Trainer.TRL,
+) -> None:
+    """Write one view in a trainer's own columns.
+
+    Example: arbitrage view runs/demo sft --format jsonl --trainer axolotl -o sft-axolotl
+    """
+    from arbitrage.infra.views.export import export_view
+
+    for path in export_view(run, name, file_format.value, trainer.value, output):
+        typer.echo(str(path))
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(view)

@@ -1,0 +1,91 @@
+"""plan and preview: what a run would ask and what comes back, before paying for it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from arbitrage.config import load_config
+from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json
+
+
+def plan(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    seconds_per_request: Annotated[
+        float, typer.Option(min=0.001, help="Assumed time of one request, for the hours.")
+    ] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Count prompts, requests, tokens, cost and time per teacher. Calls no teacher.
+
+    Example: arbitrage plan run.toml --seconds-per-request 4
+    """
+    from arbitrage.flows.plan import plan_run
+
+    planned = plan_run(load_config(config, overrides or []), seconds_per_request)
+    if as_json:
+        print_json(planned.to_json())
+        return
+    table = Table("teacher", box=None, pad_edge=False)
+    for name in (
+        "requests",
+        "candidates",
+        "prompt tokens",
+        "output tokens at most",
+        "USD at most",
+        "hours",
+    ):
+        table.add_column(name, justify="right")
+    for teacher in planned.teachers:
+        table.add_row(
+            teacher.name,
+            f"{teacher.requests:,}",
+            f"{teacher.candidates:,}",
+            f"{teacher.prompt_tokens:,}",
+            "not bounded" if teacher.output_tokens is None else f"{teacher.output_tokens:,}",
+            "-" if teacher.cost_usd is None else f"{teacher.cost_usd:,.2f}",
+            f"{teacher.hours:.2f}",
+        )
+    console = Console()
+    console.print(
+        f"{planned.prompts:,} prompts, {planned.unroutable:,} unroutable, "
+        f"{planned.requests:,} requests, {planned.candidates:,} candidates\n",
+        highlight=False,
+    )
+    console.print(table)
+    console.print(
+        "\nPrompt tokens are guessed as UTF-8 bytes / 4; output tokens and USD are bounds from "
+        f"sampling.max_tokens; hours assume {seconds_per_request:g} s a request.",
+        highlight=False,
+    )
+
+
+def preview(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many prompts.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Take a few prompts through the whole way and show everything. Writes nothing.
+
+    Example: arbitrage preview run.toml -n 5
+    """
+    from arbitrage.flows.explanation import show_prompt
+    from arbitrage.flows.preview import preview_prompts
+
+    explained = list(preview_prompts(load_config(config, overrides or []), count))
+    if as_json:
+        print_json([item.to_json() for item in explained])
+        return
+    console = Console()
+    for item in explained:
+        show_prompt(console, item)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(plan)
+    app.command()(preview)

@@ -1,0 +1,125 @@
+"""run and decide: the commands that make a run folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from arbitrage.config import RunConfig, load_config
+from arbitrage.errors import InterruptedRunError
+from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath
+from arbitrage.flows.settings import prepare_prefect
+
+SHORTFALL = 3
+_HAPPENS = {
+    "new": "new run",
+    "continued": "continuing the unfinished run",
+    "finished": "this run is finished already:",
+}
+
+
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Name of the run folder; continues it.")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Start afresh.")] = False,
+) -> None:
+    """Run a config from prompts to training shards; prints the run folder as its last line.
+
+    An unfinished run of the same config is continued.
+
+    Example: arbitrage run run.toml --set run.samples=4
+    """
+    from arbitrage.infra.store.begin import foresee
+
+    checked = load_config(config, overrides or [])
+    prepare_prefect()
+    say = Console(stderr=True, soft_wrap=True)
+    how, path = foresee(checked, run_id, new=new)
+    say.print(f"{_HAPPENS[how]} {path}", highlight=False)
+    if how != "finished":
+        _distill(say, checked, path.name, new)
+    manifest = show_run(path)
+    typer.echo(str(path))
+    exit_on_shortfall(say, checked, manifest)
+
+
+def decide(
+    run: RunPath,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="New thresholds, selection, views.")
+    ] = None,
+    overrides: Overrides = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Replace the run's decisions.")
+    ] = False,
+    run_id: Annotated[str | None, typer.Option(help="Name of the new run folder.")] = None,
+) -> None:
+    """Decide a finished run again from its stored scores. Sends nothing to any teacher.
+
+    Example: arbitrage decide runs/demo --set filters.length.min_words=20
+    """
+    from arbitrage.flows.redecide import redecide
+
+    path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
+    show_run(path)
+    typer.echo(str(path))
+
+
+def show_run(path: Path) -> dict[str, Any]:
+    """Print the table of a finished run and how to load its views; returns its manifest."""
+    from arbitrage.infra.report.counts import Counts
+    from arbitrage.infra.report.table import rich_table
+    from arbitrage.infra.store import open_run
+
+    manifest = open_run(path).manifest
+    console = Console()
+    console.print(rich_table(Counts.from_json(manifest["counts"])))
+    for name, view in manifest["views"].items():
+        console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
+        console.print("  from datasets import load_from_disk", highlight=False)
+        console.print(
+            f'  {name} = load_from_disk("{path}/views/{name}")', highlight=False, soft_wrap=True
+        )
+    console.print(f"\nReport: {path}/report.html", highlight=False, soft_wrap=True)
+    return manifest
+
+
+def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any]) -> None:
+    """Exit 3, and say so, where more failed than the config tolerates."""
+    totals = manifest["totals"]
+    share = totals["failed"] / totals["requested"] if totals["requested"] else 1.0
+    if share <= config.run.max_failed_share:
+        return
+    say.print(
+        f"shortfall: {totals['failed']} of {totals['requested']} requested candidates failed "
+        f"({share:.1%}, tolerated {config.run.max_failed_share:.1%}: run.max_failed_share).",
+        highlight=False,
+    )
+    sys.stdout.flush()
+    raise typer.Exit(SHORTFALL)
+
+
+def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> Path:
+    say.print("starting Prefect", highlight=False)
+    from arbitrage.flows.display import showing_progress
+    from arbitrage.flows.distill import distill
+
+    try:
+        with showing_progress(say):
+            return Path(distill(config, run_id=run_id, new=new))
+    except InterruptedRunError as error:
+        command = shlex.join(["arbitrage", *sys.argv[1:]])
+        raise InterruptedRunError(error.what, mend=f"Continue with: {command}") from None
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command()(decide)

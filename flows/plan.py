@@ -1,0 +1,22 @@
+"""Arithmetic-free order of a plan: read the prompts, route them, count what would be asked."""
+
+from __future__ import annotations
+
+from arbitrage.config import RunConfig
+from arbitrage.infra.generation.estimate import Plan, Planner
+from arbitrage.infra.sources import read_prompts
+from arbitrage.routers.drawing import route
+
+
+def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
+    """Count a run's requests, tokens, cost and time without calling a teacher.
+
+    Draws are seeded by prompt, so the counts are those the run will have.
+    """
+    planner = Planner(config, seconds_per_request)
+    for chunk in read_prompts(config.prompts, chunk_rows=config.run.shard_size):
+        routed = route(chunk.prompts, config)
+        planner.add(
+            chunk.prompts, routed.routes, chunk.graveyard.num_rows + routed.unroutable.num_rows
+        )
+    return planner.plan()

@@ -1,0 +1,63 @@
+"""A few prompts through the whole way, in memory: what a run would do, shown before it does it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from arbitrage.config import RunConfig
+from arbitrage.filters.moments import Moments
+from arbitrage.filters.scoring import score_table
+from arbitrage.filters.selection import decide_table, weighted_measures
+from arbitrage.flows.explanation import Explanation
+from arbitrage.infra.generation.pool import TeacherPool
+from arbitrage.infra.generation.requests import plan_requests
+from arbitrage.infra.generation.rows import generated_rows, route_facts
+from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.teachers.base import Completion, Request
+from arbitrage.routers.drawing import route
+from arbitrage.schema import GENERATED, table_of
+
+
+def preview_prompts(config: RunConfig, count: int) -> Iterator[Explanation]:
+    """Route, generate, score and decide the first `count` input rows; writes nothing.
+
+    Within-language z-scores are taken over these few rows only, so choices may differ in a run.
+    """
+    chunk = next(islice(read_prompts(config.prompts, chunk_rows=count), 1))
+    for row in chunk.graveyard.to_pylist():
+        yield Explanation(row["prompt_id"] or row["origin"] or "?", None, None, [], [row])
+    routed = route(chunk.prompts, config)
+    for row in routed.unroutable.to_pylist():
+        yield Explanation(row["prompt_id"], None, None, [], [row])
+    decided, buried = _decided(chunk.prompts, routed.routes, config)
+    routes = {row["prompt_id"]: row for row in routed.routes.to_pylist()}
+    for prompt in chunk.prompts.to_pylist():
+        key = prompt["prompt_id"]
+        if key in routes:
+            mine = [row for row in decided if row["prompt_id"] == key]
+            failures = [row for row in buried if row["prompt_id"] == key]
+            yield Explanation(key, prompt, routes[key], mine, failures)
+
+
+def _decided(
+    prompts: pa.Table, routes: pa.Table, config: RunConfig
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    rows: list[dict[str, Any]] = []
+    facts = route_facts(routes, config)
+    requests = plan_requests(prompts, routes, config, set())
+
+    def collect(request: Request, completions: list[Completion]) -> None:
+        rows.extend(generated_rows(request, completions, facts))
+
+    with TeacherPool(config.teachers) as pool:
+        pool.complete(requests, collect, threading.Event())
+    order = {request.prompt_id: place for place, request in enumerate(requests)}
+    rows.sort(key=lambda row: (order[row["prompt_id"]], row["teacher"], row["sample_index"]))
+    scored = score_table(table_of(rows, GENERATED), prompts, config)
+    moments = Moments.of(scored, weighted_measures(config))
+    return decide_table(scored, config, moments).to_pylist(), rows

@@ -1,0 +1,63 @@
+"""Decide a finished run again from its stored scores, beside it or in place. No generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+from arbitrage.config import RunConfig, load_config, parse_config
+from arbitrage.infra.store import FinishedRun, open_run
+from arbitrage.infra.store.again import begin_again, check_same_generation, stage_shard
+from arbitrage.infra.store.run import Run
+from arbitrage.infra.store.swap import replace_decisions
+from arbitrage.tasks.decide import decide_candidates, merge_moments
+from arbitrage.tasks.publish import publish_run
+from arbitrage.tasks.score import commit_scores
+from arbitrage.tasks.views import write_view
+
+
+def redecide(
+    run: Path,
+    config: Path | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    in_place: bool = False,
+    run_id: str | None = None,
+) -> Path:
+    """Decide `run` again with a new config (default: its own) and overrides; returns its folder.
+
+    Only filters, selection and views may differ: ConfigError where the new config asks for other
+    prompts, teachers, routing or samples. A filter that was not measured before is measured now,
+    from the stored texts. Runs without Prefect: nothing is sent, nothing needs watching.
+    """
+    finished = open_run(run)
+    wanted = (
+        parse_config(finished.manifest["config"], overrides, origin=f"{run}/manifest.json")
+        if config is None
+        else load_config(config, overrides)
+    )
+    check_same_generation(finished, wanted)
+    opened = begin_again(finished, wanted, run_id=run_id, in_place=in_place)
+    with closing(opened):
+        path = decide_again(finished, opened.run)
+        if in_place:
+            replace_decisions(finished.folder, path)
+            return finished.path
+        return path
+
+
+def decide_again(finished: FinishedRun, run: Run) -> Path:
+    """The steps after generation, in order, over the finished run's shards."""
+    config: RunConfig = run.config
+    for shard in range(finished.shards):
+        stage_shard(finished, run, shard)
+        commit_scores(
+            run, shard, finished.table("candidates", shard), finished.failure_details(shard)
+        )
+    merge_moments.fn(run.uri, finished.shards)
+    for shard in range(finished.shards):
+        decide_candidates.fn(run.uri, shard)
+    views = {name: write_view.fn(run.uri, name, finished.shards) for name in config.views}
+    publish_run.fn(run.uri, finished.shards, views)
+    return Path(run.uri)

@@ -1,0 +1,1 @@
+"""From routes to generated rows: which requests, sent how, written as what."""

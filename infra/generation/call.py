@@ -1,0 +1,101 @@
+"""One `complete()` in progress: what is left of it, its tasks, its sink and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+
+from arbitrage.infra.generation.counts import GenerationCounts
+from arbitrage.infra.teachers.base import Completion, Request
+
+Sink = Callable[[Request, list[Completion]], Awaitable[None] | None]
+
+
+class Call:
+    """Lives on the pool's loop. It is over when nothing of it is left or its first error is known.
+
+    Attributes:
+        left: requests not yet handed to the sink (or dropped).
+        stopping: nothing new of it is sent.
+        tasks: its requests in work, each in flight or at the sink.
+        timers: its requests that wait to be sent again, each with what to do if it is dropped.
+    """
+
+    def __init__(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
+        self.sink = sink
+        self.counts = GenerationCounts()
+        self.left = 0
+        self.stopping = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.timers: dict[asyncio.TimerHandle, Callable[[], None]] = {}
+        self._loop = loop
+        self._over: asyncio.Future[None] = loop.create_future()
+
+    async def deliver(self, request: Request, completions: list[Completion]) -> None:
+        """Hand a finished request to the sink, then count it."""
+        result = self.sink(request, completions)
+        if inspect.isawaitable(result):
+            await result
+        self.counts.add(request.teacher, completions)
+        self.left -= 1
+        if self.left == 0:
+            self._end()
+
+    def fail(self, error: BaseException) -> None:
+        """End with `error`, the first one counts; what is in flight is cancelled."""
+        self.stopping = True
+        if not self._over.done():
+            self._over.set_exception(error)
+        self.cancel()
+
+    def stop(self, grace_s: float) -> None:
+        """Send nothing more; what is in flight may end within `grace_s`, then it is cancelled."""
+        if not self.stopping:
+            self.stopping = True
+            self.cancel_timers()
+            self._loop.call_later(grace_s, self.cancel)
+        if not self.tasks:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    def cancel(self) -> None:
+        self.cancel_timers()
+        for task in self.tasks:
+            task.cancel()
+
+    def cancel_timers(self) -> None:
+        while self.timers:
+            timer, dropped = self.timers.popitem()
+            timer.cancel()
+            dropped()
+
+    def started(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.fail(error)
+        elif self.stopping and not self.tasks:
+            self._end()
+
+    async def wait(self) -> None:
+        """Until it is over; raises its error. No task of it is alive afterwards."""
+        try:
+            if self.left or self._over.done():
+                await self._over
+        finally:
+            await self.settled()
+
+    async def settled(self) -> None:
+        """Send nothing more, cancel what is in work, and wait until it is gone."""
+        self.stopping = True
+        self.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)

@@ -1,0 +1,88 @@
+"""Which requests a shard's routes ask for. Pure: the same routes give the same ids and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from arbitrage import keys
+from arbitrage.config import RunConfig
+from arbitrage.errors import unknown_name
+from arbitrage.infra.teachers.base import Request, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One candidate that the routes of a shard ask for, done or not."""
+
+    candidate_id: str
+    prompt_id: str
+    language: str
+    teacher: str
+    sample_index: int
+    seed: int
+
+
+def expected_candidates(
+    prompts: pa.Table, routes: pa.Table, config: RunConfig
+) -> Iterator[Expected]:
+    """Every candidate the routes ask for: drawn teachers × samples, in the order of the routes.
+
+    Args:
+        prompts: PROMPTS rows; those without a route are passed over.
+        routes: ROUTES rows; each prompt_id must be among the prompts (KeyError).
+    """
+    messages = _messages_by_prompt(prompts)
+    known = {teacher.name: (teacher.identity, teacher.params_hash) for teacher in config.teachers}
+    columns = ("prompt_id", "language", "drawn", "samples")
+    for prompt, language, drawn, samples in _rows(routes, columns):
+        for teacher in drawn:
+            if teacher not in known:
+                raise unknown_name("teacher of this run", teacher, known)
+            identity, params = known[teacher]
+            for index in range(samples):
+                seed = keys.sample_seed(config.run.seed, prompt, teacher, index)
+                key = keys.request_key(messages[prompt], identity, params, index, seed)
+                candidate = keys.candidate_id(prompt, key)
+                yield Expected(candidate, prompt, language, teacher, index, seed)
+
+
+def plan_requests(
+    prompts: pa.Table, routes: pa.Table, config: RunConfig, done: Set[str]
+) -> list[Request]:
+    """Requests for what is not yet answered, one per prompt × teacher with all its open samples.
+
+    Args:
+        prompts: PROMPTS rows of the shard.
+        routes: its ROUTES rows.
+        done: candidate ids that need no asking.
+    """
+    turns = {
+        prompt: tuple((turn["role"], turn["content"]) for turn in messages)
+        for prompt, messages in _messages_by_prompt(prompts).items()
+    }
+    open_ones = (
+        e for e in expected_candidates(prompts, routes, config) if e.candidate_id not in done
+    )
+    return [
+        Request(prompt, language, teacher, turns[prompt], tuple(_sample(item) for item in group))
+        for (prompt, language, teacher), group in groupby(
+            open_ones, key=lambda item: (item.prompt_id, item.language, item.teacher)
+        )
+    ]
+
+
+def _sample(item: Expected) -> Sample:
+    return Sample(item.sample_index, item.candidate_id, item.seed)
+
+
+def _messages_by_prompt(prompts: pa.Table) -> dict[str, list[dict[str, str]]]:
+    return dict(_rows(prompts, ("prompt_id", "messages")))
+
+
+def _rows(table: pa.Table, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)

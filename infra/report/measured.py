@@ -1,0 +1,162 @@
+"""Figures computed from a run's own files: score summaries, route shares, samples. All lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from arbitrage.infra.report.counts import Counts, count_shard, merged
+from arbitrage.infra.report.escaping import excerpt
+
+SAMPLE_LENGTH = 320
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Scores of one teacher in one language: median, 10th and 90th percentile, how many."""
+
+    median: float | None
+    p10: float | None
+    p90: float | None
+    measured: int
+    abstained: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One candidate to look at, with what became of it."""
+
+    language: str
+    teacher: str
+    prompt: str
+    text: str
+    kept: bool
+    reasons: tuple[str, ...]
+
+
+Summaries = Mapping[str, Mapping[tuple[str, str], Summary]]
+"""Measure -> (language, teacher) -> its summary."""
+
+
+def count_run(run: Path) -> Counts:
+    """Counts of a whole run from its files, one shard in memory at a time."""
+    names = sorted(path.name for path in (run / "candidates").glob("part-*.arrow"))
+    return merged(
+        count_shard(_table(run / "candidates" / name), _table(run / "graveyard" / name))
+        for name in names
+    )
+
+
+def score_summaries(run: Path) -> Summaries:
+    """Median, p10 and p90 of every measure, by language and teacher, over answered candidates."""
+    frame = _scan(run, "candidates")
+    if frame is None:
+        return {}
+    schema = frame.collect_schema()
+    measures = [name for name, kind in schema.items() if "." in name and kind == pl.Float32]
+    if not measures:
+        return {}
+    answered = frame.filter(pl.col("error").is_null(), pl.col("text").is_not_null())
+    columns = [expression for name in measures for expression in _aggregates(name)]
+    result = answered.group_by("language", "teacher").agg(columns).sort("language", "teacher")
+    found: dict[str, dict[tuple[str, str], Summary]] = {name: {} for name in measures}
+    for row in result.collect(engine="streaming").iter_rows(named=True):
+        for name in measures:
+            values = [row[f"{name}:{what}"] for what in ("median", "p10", "p90", "n", "abstained")]
+            found[name][row["language"], row["teacher"]] = Summary(*values)
+    return found
+
+
+def route_shares(run: Path) -> dict[str, dict[str, float]]:
+    """Language -> teacher -> share of the language's draws that went to the teacher."""
+    frame = _scan(run, "routes")
+    if frame is None:
+        return {}
+    drawn = frame.select("language", teacher="drawn").explode("teacher").drop_nulls()
+    sums = drawn.group_by("language", "teacher").len().sort("language", "teacher")
+    found: dict[str, dict[str, float]] = {}
+    for language, teacher, count in sums.collect(engine="streaming").iter_rows():
+        found.setdefault(language, {})[teacher] = float(count)
+    for shares in found.values():
+        total = sum(shares.values())
+        shares.update({teacher: count / total for teacher, count in shares.items()})
+    return dict(sorted(found.items()))
+
+
+def samples(run: Path) -> list[Sample]:
+    """Of each language one chosen candidate and one rejected, short ones first, cut to length."""
+    taken: dict[tuple[str, bool], dict[str, object]] = {}
+    for path in sorted((run / "candidates").glob("part-*.arrow")):
+        for row in _few(path).iter_rows(named=True):
+            key = (row["language"], row["chosen"])
+            if key not in taken or (row["is_long"], row["candidate_id"]) < _rank(taken[key]):
+                taken[key] = row
+    rows = [row for _, row in sorted(taken.items(), key=lambda item: (item[0][0], not item[0][1]))]
+    asked = _prompt_texts(run, [str(row["prompt_id"]) for row in rows])
+    return [_sample(row, asked) for row in rows]
+
+
+def _rank(row: Mapping[str, object]) -> tuple[bool, str]:
+    return bool(row["is_long"]), str(row["candidate_id"])
+
+
+def _few(path: Path) -> pl.DataFrame:
+    """Of one part, the best sample of each language, chosen and rejected."""
+    text = pl.col("text")
+    columns = ["candidate_id", "prompt_id", "language", "teacher", "text", "reasons", "chosen"]
+    wanted = pl.col("chosen") | ~pl.col("kept")
+    return (
+        pl.scan_ipc(path)
+        .filter(wanted, text.is_not_null(), pl.col("error").is_null(), text.str.len_chars() > 0)
+        .with_columns(is_long=text.str.len_chars() > SAMPLE_LENGTH)
+        .select(*columns, "is_long")
+        .sort("is_long", "candidate_id")
+        .group_by("language", "chosen", maintain_order=True)
+        .head(1)
+        .collect()
+    )
+
+
+def _sample(row: Mapping[str, object], asked: Mapping[str, str]) -> Sample:
+    reasons = row["reasons"]
+    return Sample(
+        language=str(row["language"]),
+        teacher=str(row["teacher"]),
+        prompt=excerpt(asked.get(str(row["prompt_id"]), ""), SAMPLE_LENGTH),
+        text=excerpt(str(row["text"]), SAMPLE_LENGTH),
+        kept=bool(row["chosen"]),
+        reasons=tuple(map(str, reasons)) if isinstance(reasons, list) else (),
+    )
+
+
+def _prompt_texts(run: Path, ids: list[str]) -> dict[str, str]:
+    """The last turn of each prompt."""
+    frame = _scan(run, "prompts")
+    if frame is None:
+        return {}
+    last = pl.col("messages").list.last().struct.field("content")
+    found = frame.filter(pl.col("prompt_id").is_in(ids)).select("prompt_id", last)
+    return dict(found.collect(engine="streaming").iter_rows())
+
+
+def _aggregates(name: str) -> Iterator[pl.Expr]:
+    values = pl.col(name).fill_nan(None)
+    yield values.median().alias(f"{name}:median")
+    yield values.quantile(0.1, "linear").alias(f"{name}:p10")
+    yield values.quantile(0.9, "linear").alias(f"{name}:p90")
+    yield values.count().alias(f"{name}:n")
+    yield values.null_count().alias(f"{name}:abstained")
+
+
+def _scan(run: Path, kind: str) -> pl.LazyFrame | None:
+    paths = sorted((run / kind).glob("part-*.arrow"))
+    return pl.scan_ipc(paths) if paths else None
+
+
+def _table(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+        return reader.read_all()

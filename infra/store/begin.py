@@ -1,0 +1,190 @@
+"""Finding or making the run folder: which id, continued or new, and never two writers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from arbitrage.config import RunConfig
+from arbitrage.errors import ConfigError, RunConflictError
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.lock import RunLock
+from arbitrage.infra.store.manifest import read_manifest
+from arbitrage.infra.store.run import Run, attach
+
+How = Literal["new", "continued", "finished"]
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run folder held for writing (`lock` is None for a finished run).
+
+    `how` says what happened: "new", "continued" (an unfinished run of the same config) or
+    "finished" (named by its id; nothing is left to do).
+    """
+
+    path: Path
+    how: How
+    lock: RunLock | None
+
+    @property
+    def run(self) -> Run:
+        return attach(str(self.path))
+
+    def close(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+
+def open_run_folder(
+    config: RunConfig,
+    run_id: str | None = None,
+    *,
+    new: bool = False,
+    output: Path | None = None,
+    decided_from: str | None = None,
+) -> Opened:
+    """Open the folder a run is to be written to, below `output` (default: the config's).
+
+    Without `run_id` the latest unfinished run of the same config is continued, unless `new`.
+    Raises RunConflictError where the id belongs to another config or the run is being written,
+    OutputError where the folder cannot be written.
+    """
+    how, path = foresee(config, run_id, new=new, output=output)
+    if how == "finished":
+        return Opened(path, how, None)
+    folder = Folder(path)
+    folder.make()
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        return Opened(path, _start_or_continue(folder, config, decided_from), lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def foresee(
+    config: RunConfig, run_id: str | None = None, *, new: bool = False, output: Path | None = None
+) -> tuple[How, Path]:
+    """What `open_run_folder` would do, and with which folder. Writes nothing; raises the same."""
+    output = output or _output(config)
+    if run_id is None:
+        unfinished = None if new else find_unfinished(output, config.identity)
+        return (
+            ("continued", unfinished)
+            if unfinished
+            else ("new", _fresh_path(output, config.run.name))
+        )
+    path = output / _checked(run_id)
+    folder = Folder(path)
+    finished, started = folder.exists(layout.MANIFEST), _started(folder)
+    if new and (finished or started):
+        raise RunConflictError(
+            f'the run "{path}" exists already.', mend="Choose another --run-id or leave out --new."
+        )
+    if finished:
+        if read_manifest(folder)["config_identity"] != config.identity:
+            raise _other_config(folder)
+        return "finished", path
+    if started is not None:
+        return "continued", path
+    ours = {layout.WORK, layout.LOCK, layout.HOLDER}
+    if path.is_dir() and any(entry.name not in ours for entry in path.iterdir()):
+        raise RunConflictError(
+            f'"{path}" holds files that are no run.', mend="Choose another --run-id or output."
+        )
+    return "new", path
+
+
+def find_unfinished(output: Path, identity: str) -> Path | None:
+    """The latest unfinished run of a config below an output folder."""
+    found = [
+        (started["started_at"], path.parent.parent)
+        for path in output.glob(f"*/{layout.STARTED}")
+        if (started := _started(Folder(path.parent.parent))) and started["identity"] == identity
+    ]
+    return max(found)[1] if found else None
+
+
+def check_output(config: RunConfig) -> str:
+    """Prove that run folders can be made, leaving nothing behind; OutputError if not."""
+    output = _output(config).absolute()
+    nearest = next(path for path in (output, *output.parents) if path.exists())
+    Folder(nearest).make()
+    return f"{output} can be written"
+
+
+def _start_or_continue(folder: Folder, config: RunConfig, decided_from: str | None) -> How:
+    attach.cache_clear()
+    started = _started(folder)
+    if started is None:
+        content = {
+            "run_id": folder.root.name,
+            "identity": config.identity,
+            "decided_from": decided_from,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config.resolved(),
+        }
+        folder.write_json(layout.STARTED, content)
+        return "new"
+    if started["identity"] != config.identity:
+        raise _other_config(folder)
+    folder.remove_temporaries()
+    # Operational keys (addresses, concurrency, time limits) may differ: the newest ones count.
+    folder.write_json(layout.STARTED, {**started, "config": config.resolved()})
+    return "continued"
+
+
+def _started(folder: Folder) -> dict[str, Any] | None:
+    try:
+        started: dict[str, Any] = folder.read_json(layout.STARTED)
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+    return started
+
+
+def _other_config(folder: Folder) -> RunConflictError:
+    return RunConflictError(
+        f'the run "{folder.root.name}" was made by another config.',
+        mend="Choose another --run-id; to change thresholds, selection or views of a finished run "
+        "use `arbitrage decide RUN CONFIG`.",
+    )
+
+
+def _checked(run_id: str) -> str:
+    if not _RUN_ID.fullmatch(run_id):
+        raise ConfigError(
+            f'"{run_id}" is not a run id.',
+            mend="Use letters, digits, dots, dashes and underscores, at most 128.",
+        )
+    return run_id
+
+
+def _output(config: RunConfig) -> Path:
+    output = config.run.output
+    if "://" in output:
+        scheme = output.split("://")[0]
+        if scheme != "file":
+            raise ConfigError(
+                f'run.output = "{output}": run folders are written to local disk, not to {scheme}.',
+                mend="Give a local path; prompts may be read from s3://.",
+            )
+        output = output.removeprefix("file://")
+    return Path(output)
+
+
+def _fresh_path(output: Path, name: str) -> Path:
+    stem = f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    path, number = output / stem, 2
+    while path.exists():
+        path, number = output / f"{stem}-{number}", number + 1
+    return path

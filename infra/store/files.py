@@ -1,0 +1,163 @@
+"""Atomic, durable files below one folder: written under a temporary name, fsynced, renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import pyarrow as pa
+
+from arbitrage.errors import DamagedRunError, OutputError
+
+_TEMPORARY = ".tmp-"
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+_BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file as the manifest lists it: path below the run folder, rows, bytes, sha256."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Folder:
+    """Files of one run. Every write is all or nothing, also through `kill -9` and a full disk.
+
+    Raises OutputError where a file cannot be written, with what is on the disk left as it was.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.root / name
+
+    def exists(self, name: str) -> bool:
+        return (self.root / name).exists()
+
+    def names(self, folder: str, suffix: str = "") -> list[str]:
+        """Sorted paths of the finished files below a folder."""
+        base = self.root / folder
+        if not base.is_dir():
+            return []
+        return sorted(
+            str(path.relative_to(self.root))
+            for path in base.rglob("*")
+            if path.is_file() and path.name.endswith(suffix) and _TEMPORARY not in path.name
+        )
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        self._write(name, lambda file: file.write(data))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_bytes(name, orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+    def read_json(self, name: str) -> Any:
+        return orjson.loads((self.root / name).read_bytes())
+
+    def write_table(self, name: str, table: pa.Table) -> FileEntry:
+        """Write an Arrow IPC file (zstd) and return its entry for the manifest."""
+
+        def write(file: BinaryIO) -> None:
+            with pa.ipc.new_file(file, table.schema, options=_OPTIONS) as writer:
+                writer.write_table(table.combine_chunks(), max_chunksize=_BATCH_ROWS)
+
+        self._write(name, write)
+        return self.entry(name, table.num_rows)
+
+    def read_table(self, name: str) -> pa.Table:
+        """Read an Arrow IPC file; DamagedRunError where it is not whole."""
+        path = self.root / name
+        try:
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                table: pa.Table = reader.read_all()
+                table.validate(full=True)
+                return table
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DamagedRunError(
+                f'"{path}" cannot be read: {error}.', mend="Restore it or run again with --new."
+            ) from error
+
+    def entry(self, name: str, rows: int) -> FileEntry:
+        """Size and sha256 of a file as it lies on the disk."""
+        path = self.root / name
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        return FileEntry(name, rows, path.stat().st_size, digest.hexdigest())
+
+    def remove(self, *names: str) -> None:
+        """Remove files or whole folders; absent ones are fine."""
+        for name in names:
+            path = self.root / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def remove_temporaries(self) -> None:
+        """Drop what a killed writer left under temporary names."""
+        for path in self.root.rglob(f"*{_TEMPORARY}*"):
+            self.remove(str(path.relative_to(self.root)))
+
+    def make(self) -> None:
+        """Create the folder and prove that it can be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f"probe{_TEMPORARY}{uuid.uuid4().hex[:8]}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise OutputError(
+                f'the output folder "{self.root}" cannot be written: {error.strerror or error}.',
+                mend="Choose another with --set run.output=PATH or mend its permissions.",
+            ) from error
+
+    def _write(self, name: str, fill: Callable[[BinaryIO], Any]) -> None:
+        path = self.root / name
+        temporary = path.with_name(f"{path.name}{_TEMPORARY}{uuid.uuid4().hex[:8]}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The OutputError for a failed write: a full disk reads differently from a denied one."""
+    return OutputError(
+        f'"{path}" cannot be written: {error.strerror or error}.',
+        mend="Nothing finished is lost: make room or mend permissions, then run the same command.",
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def total_bytes(entries: Iterable[FileEntry]) -> int:
+    return sum(entry.bytes for entry in entries)

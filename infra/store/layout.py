@@ -1,0 +1,33 @@
+"""Names of the files in a run folder. One place, so that no writer and reader can disagree."""
+
+from __future__ import annotations
+
+MANIFEST = "manifest.json"
+CARD = "README.md"
+REPORT = "report.html"
+VIEWS = "views"
+PARTS = ("prompts", "routes", "candidates", "graveyard")
+
+# Everything below work/ belongs to an unfinished run and is removed when the manifest is written.
+WORK = "work"
+STARTED = f"{WORK}/run.json"
+INPUT = f"{WORK}/input.json"
+MOMENTS = f"{WORK}/moments.json"
+LOCK = ".lock"
+HOLDER = ".lock.json"
+STAGED = ".staged"
+
+
+def part(kind: str, shard: int) -> str:
+    """File of one shard: `prompts/part-00000.arrow`."""
+    return f"{kind}/part-{shard:05d}.arrow"
+
+
+def staged(kind: str, shard: int, extension: str = "arrow") -> str:
+    """An intermediate file of an unfinished run: `work/scored/00000.arrow`."""
+    return f"{WORK}/{kind}/{shard:05d}.{extension}"
+
+
+def journal(shard: int) -> str:
+    """Folder of a shard's journal segments."""
+    return f"{WORK}/journal/{shard:05d}"

@@ -1,0 +1,106 @@
+"""A finished run, opened for reading: polars LazyFrames over its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arbitrage.errors import unknown_name
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.manifest import read_manifest
+from arbitrage.infra.store.swap import finish_swap
+
+
+class FinishedRun:
+    """Files of a finished run. Nothing is read before a LazyFrame is collected.
+
+    Attributes:
+        folder: the run folder.
+        manifest: its checked manifest.
+    """
+
+    def __init__(self, folder: Folder, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def path(self) -> Path:
+        return self.folder.root
+
+    @property
+    def shards(self) -> int:
+        return len(self.manifest["shards"])
+
+    @cached_property
+    def prompts(self) -> pl.LazyFrame:
+        """Routed prompts."""
+        return self._scan("prompts")
+
+    @cached_property
+    def routes(self) -> pl.LazyFrame:
+        """Per routed prompt: probabilities over teachers, teachers drawn, their propensities."""
+        return self._scan("routes")
+
+    @cached_property
+    def candidates(self) -> pl.LazyFrame:
+        """Every requested candidate with its scores and verdicts, losers and failures too."""
+        return self._scan("candidates")
+
+    @cached_property
+    def graveyard(self) -> pl.LazyFrame:
+        """Everything not kept, each with its reasons."""
+        return self._scan("graveyard")
+
+    def view(self, name: str) -> pl.LazyFrame:
+        """The rows of one view, memory-mapped."""
+        tables = list(self.view_tables(name))
+        frame = pl.from_arrow(pa.concat_tables(tables))
+        assert isinstance(frame, pl.DataFrame)
+        return frame.lazy()
+
+    def view_tables(self, name: str) -> Iterator[pa.Table]:
+        """The files of one view as memory-mapped tables."""
+        views = self.manifest["views"]
+        if name not in views:
+            raise unknown_name(
+                "view of this run", name, views, mend="Add it with `arbitrage decide`."
+            )
+        for entry in views[name]["files"]:
+            if entry["path"].endswith(".arrow"):
+                source = pa.memory_map(str(self.folder / entry["path"]))
+                yield pa.ipc.open_stream(source).read_all()
+
+    @property
+    def views(self) -> dict[str, pl.LazyFrame]:
+        """Every view by name."""
+        return {name: self.view(name) for name in self.manifest["views"]}
+
+    def table(self, kind: str, shard: int) -> pa.Table:
+        """One part file as an Arrow table; DamagedRunError where it is not whole."""
+        return self.folder.read_table(layout.part(kind, shard))
+
+    def failure_details(self, shard: int) -> pa.Table:
+        """candidate_id and detail of the shard's failed candidates, from its graveyard."""
+        graveyard = self.table("graveyard", shard).select(["candidate_id", "detail"])
+        return graveyard.filter(pc.is_valid(graveyard["candidate_id"]))
+
+    def _scan(self, kind: str) -> pl.LazyFrame:
+        return pl.scan_ipc([self.folder / layout.part(kind, shard) for shard in range(self.shards)])
+
+
+def open_run(path: str | Path) -> FinishedRun:
+    """Open a finished run; DamagedRunError where there is no whole manifest.
+
+    >>> run = open_run("runs/quickstart-20261121T030000Z")  # doctest: +SKIP
+    >>> run.candidates.group_by("language", "teacher").len().collect()  # doctest: +SKIP
+    """
+    folder = Folder(Path(path))
+    finish_swap(folder)
+    return FinishedRun(folder, read_manifest(folder))

@@ -1,0 +1,193 @@
+"""A run being written: its folder, its config, and the commit of each step of each shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from arbitrage.config import RunConfig
+from arbitrage.errors import DamagedRunError
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.journal import Journal
+from arbitrage.schema import GRAVEYARD
+
+
+class Run:
+    """One unfinished run. Each `commit_*` is atomic; a step whose file exists need not run again.
+
+    Attributes:
+        folder: the run folder.
+        config: the config it was started with.
+        run_id: name of the folder.
+        started_at: ISO 8601, UTC.
+        decided_from: id of the run whose candidates it decides again, or None.
+    """
+
+    def __init__(self, folder: Folder, config: RunConfig, started: dict[str, Any]) -> None:
+        self.folder = folder
+        self.config = config
+        self.run_id: str = started["run_id"]
+        self.started_at: str = started["started_at"]
+        self.decided_from: str | None = started.get("decided_from")
+
+    @property
+    def uri(self) -> str:
+        return str(self.folder.root)
+
+    # --- input
+
+    def stage_prompts(self, shard: int, prompts: pa.Table, rejected: pa.Table) -> None:
+        """Keep a shard's input, so that a resumed run never reads the source again."""
+        self.folder.write_table(layout.staged("rejected", shard), rejected)
+        self.folder.write_table(layout.staged("input", shard), prompts)
+
+    def commit_input(self, shards: int, rows: int) -> None:
+        self.folder.write_json(layout.INPUT, {"shards": shards, "rows": rows})
+
+    def input_summary(self) -> dict[str, int] | None:
+        """`shards` and `rows` once the whole input is staged, else None."""
+        if not self.folder.exists(layout.INPUT):
+            return None
+        summary: dict[str, int] = self.folder.read_json(layout.INPUT)
+        return summary
+
+    def staged_prompts(self, shard: int) -> pa.Table:
+        return self.folder.read_table(layout.staged("input", shard))
+
+    # --- route
+
+    def is_routed(self, shard: int) -> bool:
+        return self.folder.exists(layout.staged("unroutable", shard))
+
+    def commit_routes(self, shard: int, routes: pa.Table, unroutable: pa.Table) -> None:
+        """Write the shard's prompts (the routed ones), its routes, and what had no route."""
+        staged = self.staged_prompts(shard)
+        routed = pc.is_in(staged["prompt_id"], value_set=_ids(routes))
+        self.folder.write_table(layout.part("prompts", shard), staged.filter(routed))
+        self.folder.write_table(layout.part("routes", shard), routes)
+        rejected = self.folder.read_table(layout.staged("rejected", shard))
+        graveyard = pa.concat_tables([rejected, unroutable])
+        self.folder.write_table(layout.staged("unroutable", shard), graveyard)
+
+    def prompts(self, shard: int) -> pa.Table:
+        return self.folder.read_table(layout.part("prompts", shard))
+
+    def routes(self, shard: int) -> pa.Table:
+        return self.folder.read_table(layout.part("routes", shard))
+
+    # --- generate and score
+
+    def journal(self, shard: int) -> Journal:
+        return Journal(self.folder / layout.journal(shard))
+
+    def generated(self, shard: int) -> pa.Table:
+        """Every requested candidate of a shard, from its journal, in prompt order.
+
+        The order does not depend on which request finished first, so a resumed run's rows are
+        those of an undisturbed one. Raises DamagedRunError where a request has no outcome yet.
+        """
+        table = self.journal(shard).rows()
+        wanted = sum(
+            len(row["drawn"]) * row["samples"]
+            for row in self.routes(shard).select(["drawn", "samples"]).to_pylist()
+        )
+        if table.num_rows != wanted:
+            raise DamagedRunError(
+                f"shard {shard} has {table.num_rows} of {wanted} candidates in its journal.",
+                mend="Run the same command again: what is missing is asked for once more.",
+            )
+        position = pc.index_in(table["prompt_id"], value_set=_ids(self.prompts(shard)))
+        order = [(name, "ascending") for name in ("position", "teacher", "sample_index")]
+        return table.append_column("position", position).sort_by(order).drop_columns(["position"])
+
+    def is_scored(self, shard: int) -> bool:
+        return self.folder.exists(layout.staged("scored", shard))
+
+    def commit_scored(self, shard: int, scored: pa.Table, details: pa.Table, moments: Any) -> None:
+        """Write scored candidates; the shard's journal is then spent.
+
+        Args:
+            details: candidate_id and detail, to say in the graveyard why a request failed.
+            moments: what deciding needs to know of the shard, as JSON.
+        """
+        self.folder.write_json(layout.staged("moments", shard, "json"), moments)
+        failed = details.filter(pc.is_valid(details["detail"])).select(["candidate_id", "detail"])
+        self.folder.write_table(layout.staged("details", shard), failed)
+        self.folder.write_table(layout.staged("scored", shard), scored)
+        self.folder.remove(layout.journal(shard))
+
+    def scored(self, shard: int) -> pa.Table:
+        return self.folder.read_table(layout.staged("scored", shard))
+
+    def moments(self, shard: int) -> Any:
+        return self.folder.read_json(layout.staged("moments", shard, "json"))
+
+    # --- decide
+
+    def commit_moments(self, moments: Any) -> None:
+        """Keep the moments of all shards together."""
+        self.folder.write_json(layout.MOMENTS, moments)
+
+    def merged_moments(self) -> Any:
+        return self.folder.read_json(layout.MOMENTS)
+
+    def unroutable(self, shard: int) -> pa.Table:
+        """GRAVEYARD rows of the shard's input rows that were malformed or had no teacher."""
+        return self.folder.read_table(layout.staged("unroutable", shard))
+
+    def is_decided(self, shard: int) -> bool:
+        return self.folder.exists(layout.staged("committed", shard, "json"))
+
+    def commit_decided(self, shard: int, decided: pa.Table, buried: pa.Table, counts: Any) -> None:
+        """Write the shard's candidates and graveyard, and commit all its files with their hashes.
+
+        Args:
+            buried: GRAVEYARD rows of the candidates that failed or were rejected.
+        """
+        details = self.folder.read_table(layout.staged("details", shard))
+        found = pc.index_in(buried["candidate_id"], value_set=_ids(details, "candidate_id"))
+        column = buried.schema.get_field_index("detail")
+        buried = buried.set_column(column, GRAVEYARD.field("detail"), details["detail"].take(found))
+        graveyard = pa.concat_tables([self.unroutable(shard), buried])
+        entries = [
+            self.folder.entry(layout.part("prompts", shard), self.prompts(shard).num_rows),
+            self.folder.entry(layout.part("routes", shard), self.routes(shard).num_rows),
+            self.folder.write_table(layout.part("candidates", shard), decided),
+            self.folder.write_table(layout.part("graveyard", shard), graveyard),
+        ]
+        files = [entry.to_json() for entry in entries]
+        commit = {"shard": shard, "files": files, "counts": counts}
+        self.folder.write_json(layout.staged("committed", shard, "json"), commit)
+
+    def decided(self, shard: int) -> pa.Table:
+        return self.folder.read_table(layout.part("candidates", shard))
+
+    def commits(self, shards: int) -> Iterator[dict[str, Any]]:
+        """What each shard committed: its files and counts."""
+        for shard in range(shards):
+            yield self.folder.read_json(layout.staged("committed", shard, "json"))
+
+
+@lru_cache(maxsize=8)
+def attach(uri: str) -> Run:
+    """The unfinished run at a URI, for a task that was handed only that."""
+    folder = Folder(Path(uri))
+    try:
+        started = folder.read_json(layout.STARTED)
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise DamagedRunError(
+            f'"{uri}" is not an unfinished run: {layout.STARTED} cannot be read ({error}).',
+            mend="Start the run again with `arbitrage run`.",
+        ) from error
+    return Run(folder, RunConfig.model_validate(started["config"]), started)
+
+
+def _ids(table: pa.Table, column: str = "prompt_id") -> pa.Array:
+    return table.column(column).combine_chunks()

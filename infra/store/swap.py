@@ -1,0 +1,48 @@
+"""Replacing a finished run's decided files by newer ones; a kill at any moment can be mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arbitrage.errors import RunConflictError
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.files import Folder, sync_folder
+from arbitrage.infra.store.lock import RunLock
+
+_READY = f"{layout.STAGED}/ready"
+
+
+def replace_decisions(folder: Folder, decided: Path) -> None:
+    """Move the files of the run staged at `decided` over those of `folder`.
+
+    Once the staged run is marked ready, `finish_swap` can move whatever is left to move.
+    """
+    folder.write_bytes(_READY, decided.name.encode())
+    _move(folder)
+
+
+def finish_swap(folder: Folder) -> None:
+    """Finish a replacement that was interrupted; leaves one that is under way to its process."""
+    if not folder.exists(_READY):
+        return
+    lock = RunLock(folder)
+    try:
+        lock.acquire()
+    except RunConflictError:
+        return
+    try:
+        _move(folder)
+    finally:
+        lock.release()
+
+
+def _move(folder: Folder) -> None:
+    decided = Folder(folder / layout.STAGED) / (folder / _READY).read_text(encoding="utf-8")
+    # The manifest moves last: until then readers see that files and manifest differ.
+    for name in (*layout.PARTS, layout.VIEWS, layout.CARD, layout.REPORT, layout.MANIFEST):
+        source = decided / name
+        if source.exists():
+            folder.remove(name)
+            source.replace(folder / name)
+    sync_folder(folder.root)
+    folder.remove(layout.STAGED)

@@ -1,0 +1,196 @@
+"""`openai`: any server with an OpenAI-compatible chat API, local or hosted."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from arbitrage.config import TeacherConfig
+from arbitrage.errors import ConfigError
+from arbitrage.infra.teachers.base import (
+    Completion,
+    Request,
+    Teacher,
+    TeacherError,
+    TeacherParams,
+    register,
+)
+from arbitrage.infra.teachers.chat_errors import refusal
+from arbitrage.infra.teachers.chat_wire import chat_body, clip, parse_answer, parse_json
+from arbitrage.infra.teachers.http import HttpClient, Reply, is_json, listed_models
+
+_OURS = {"model", "messages", "n", "seed", "stream"}
+
+log = logging.getLogger(__name__)
+
+
+class OpenAIParams(TeacherParams):
+    """Params of `openai`.
+
+    Attributes:
+        max_response_bytes: a longer answer fails with generate.response_too_large.
+        samples_per_request: most samples in one request (`n`); 1 for servers that ignore `n`.
+        extra_body: further keys of the request body, part of the teacher's identity.
+        strict_model: fail with generate.wrong_model where the answer names another model. Off by
+            default: many servers answer with an alias, a dated name or a path. Then it is logged.
+    """
+
+    operational: ClassVar[frozenset[str]] = frozenset(
+        {"max_response_bytes", "samples_per_request", "strict_model"}
+    )
+
+    max_response_bytes: int = Field(16 << 20, ge=1024)
+    samples_per_request: int | None = Field(None, ge=1)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    strict_model: bool = False
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_ours_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted(_OURS & value.keys())
+        if taken:
+            raise ValueError(f'"{taken[0]}" is set by the engine and cannot be in extra_body')
+        return value
+
+
+@register("openai", version=1)
+class OpenAICompatible(Teacher):
+    """Asks an OpenAI-compatible server over HTTP: vLLM, SGLang, TGI, llama.cpp, hosted APIs.
+
+    Needs base_url (with its `/v1`); api_key_env where the server wants a key.
+    """
+
+    Params: ClassVar[type[TeacherParams]] = OpenAIParams
+
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__(config)
+        self._url = _base_url(config)
+        self._client: HttpClient | None = None
+        self._other_model: str | None = None
+
+    @property
+    def model(self) -> str:
+        return self.config.model or self.config.name
+
+    @property
+    def samples_per_request(self) -> int | None:
+        limit: int | None = self.params.samples_per_request
+        return limit
+
+    async def open(self) -> None:
+        key = _api_key(self.config)
+        self._client = HttpClient(
+            {"Authorization": f"Bearer {key}"} if key else {},
+            timeout_s=self.config.timeout_s,
+            max_response_bytes=self.params.max_response_bytes,
+        )
+
+    async def generate(self, request: Request) -> list[Completion]:
+        sampling = self.config.sampling.given()
+        body = chat_body(request, self.model, sampling, self.params.extra_body)
+        reply = await self._send("POST", "chat/completions", body)
+        answer = self._json(reply)
+        self._compare_model(answer)
+        return parse_answer(
+            answer,
+            request,
+            latency_ms=reply.latency_ms,
+            cost_per_million=self.config.cost_per_million_tokens,
+        )
+
+    async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
+        if self._client is None:
+            await self.open()
+        assert self._client is not None
+        return await self._client.send(method, f"{self._url}/{path}", body)
+
+    def _json(self, reply: Reply) -> Any:
+        """The JSON of a 200; TeacherError for anything else."""
+        if reply.status != 200:
+            said = self._without_key(reply.body[:4096].decode("utf-8", "replace"))
+            raise refusal(reply.status, reply.headers, said)
+        if not is_json(reply.content_type):
+            shown = clip(self._without_key(reply.body[:200].decode("utf-8", "replace")))
+            detail = f"{reply.content_type}: {shown!r}"
+            raise TeacherError("generate.wrong_content_type", detail, transient=True)
+        return parse_json(reply.body)
+
+    def _without_key(self, text: str) -> str:
+        """Careless servers repeat the key in their refusal."""
+        key = os.environ.get(self.config.api_key_env or "", "").strip()
+        return text.replace(key, "[key]") if key else text
+
+    def _compare_model(self, answer: Any) -> None:
+        answered = answer.get("model") if isinstance(answer, dict) else None
+        if not isinstance(answered, str) or answered in {self.model, self._other_model}:
+            return
+        if self.params.strict_model:
+            detail = f'asked "{self.model}", answered by "{clip(answered)}"'
+            raise TeacherError("generate.wrong_model", detail, retryable=True)
+        self._other_model = answered
+        log.warning('teacher "%s" answers as "%s"', self.config.name, clip(answered))
+
+    async def check(self) -> str:
+        """GET /models lists the model."""
+        try:
+            served = listed_models(self._json(await self._send("GET", "models")))
+        except TeacherError as error:
+            mend = _mend(error, self.config, self._url)
+            raise TeacherError(error.reason, error.detail, retryable=True, mend=mend) from None
+        names = {name.removeprefix("models/") for name in served} | set(served)
+        if self.model not in names:
+            raise TeacherError(
+                "check.model_not_served",
+                f'{self._url} does not serve "{self.model}"; it serves {", ".join(served[:20])}.',
+                mend=f'Set model of the teacher "{self.config.name}" to one of them.',
+            )
+        return f'{self._url} serves "{self.model}"'
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+def _base_url(config: TeacherConfig) -> str:
+    where = f'base_url of the teacher "{config.name}"'
+    if not config.base_url:
+        raise ConfigError(
+            f"{where} is missing.", mend='Set it, for example "http://localhost:8000/v1".'
+        )
+    parts = urlsplit(config.base_url)
+    if parts.username or parts.password:
+        raise ConfigError(f"{where} holds a password.", mend="Name its variable in api_key_env.")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(
+            f'{where} is "{config.base_url}", which is not an http address.',
+            mend='Write for example "http://localhost:8000/v1".',
+        )
+    return config.base_url.rstrip("/")
+
+
+def _api_key(config: TeacherConfig) -> str | None:
+    variable = config.api_key_env
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        state = "is not set" if not key else "holds characters that no key has"
+        raise ConfigError(
+            f"the environment variable {variable}, which holds the key of the teacher "
+            f'"{config.name}", {state}.',
+            mend=f"Run `export {variable}=...`, or leave api_key_env out.",
+        )
+    return key
+
+
+def _mend(error: TeacherError, config: TeacherConfig, url: str) -> str:
+    if error.reason in {"generate.http_401", "generate.http_403"}:
+        return f"Check the key in {config.api_key_env or 'api_key_env (none is set)'}."
+    if error.reason == "generate.http_404" and not urlsplit(url).path.strip("/"):
+        return f'Try base_url = "{url}/v1".'
+    return f'Start the server, or fix base_url = "{url}" of the teacher "{config.name}".'

@@ -1,0 +1,188 @@
+"""Recorded completions of one teacher: an Arrow table and a sorted index, lean at 10^6 rows."""
+
+from __future__ import annotations
+
+import glob
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+from numpy.typing import NDArray
+
+from arbitrage.errors import ConfigError
+
+REQUIRED = ("prompt_id", "teacher", "completion")
+OPTIONAL = {"sample_index": pa.int64(), "completion_tokens": pa.int32()}
+
+Row = tuple[str | None, int | None]
+
+
+class Recordings:
+    """Recorded rows of one teacher, looked up by (prompt_id, sample index).
+
+    Memory: the rows in Arrow plus 24 bytes a row. Immutable, so threads may share one.
+    """
+
+    def __init__(self, rows: pa.Table, recorded_as: str) -> None:
+        # One chunk each: `take` on many chunks costs ten times as much.
+        self._texts = _one_chunk(rows.column("completion"))
+        self._tokens = _one_chunk(rows.column("completion_tokens"))
+        ids = rows.column("prompt_id")
+        keys = _keys(ids, _sample_indices(rows))
+        self._order: NDArray[np.int64] = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        twice = np.flatnonzero(self._keys[1:] == self._keys[:-1])
+        if len(twice):
+            prompt = ids[int(self._order[twice[0]])].as_py()
+            raise ConfigError(
+                f'prompt "{prompt}" is recorded twice for the teacher "{recorded_as}" with '
+                f"the same sample_index ({len(twice)} such rows).",
+                mend="Number the rows of a prompt 0, 1, 2 ... in sample_index, or leave it out.",
+            )
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def look_up(self, wanted: Sequence[tuple[str, int]]) -> list[Row | None]:
+        """(completion, completion_tokens) of each (prompt_id, sample index); None = no such row."""
+        if not len(self._keys) or not wanted:
+            return [None] * len(wanted)
+        keys = np.array([_key(prompt, index) for prompt, index in wanted], dtype="S16")
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        hits = self._keys[places] == keys
+        rows = pa.array(self._order[places[hits]])
+        texts = iter(self._texts.take(rows).to_pylist())
+        tokens = iter(self._tokens.take(rows).to_pylist())
+        return [(next(texts), next(tokens)) if hit else None for hit in hits.tolist()]
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _key(prompt: str, index: int) -> bytes:
+    return xxhash.xxh3_128_digest(f"{prompt}\x1f{index}".encode("utf-8", "surrogatepass"))
+
+
+def _keys(ids: pa.ChunkedArray, indices: NDArray[np.int64]) -> NDArray[np.bytes_]:
+    keys = np.empty(len(ids), dtype="S16")
+    start = 0
+    for chunk in ids.chunks:
+        for small in range(0, len(chunk), 65_536):
+            part = chunk.slice(small, 65_536).to_pylist()
+            numbers = indices[start : start + len(part)].tolist()
+            keys[start : start + len(part)] = list(map(_key, part, numbers))
+            start += len(part)
+    return keys
+
+
+def _sample_indices(rows: pa.Table) -> NDArray[np.int64]:
+    """The given sample_index, or the running number of each row among those of its prompt."""
+    given = rows.column("sample_index")
+    if given.null_count < len(given):
+        filled: NDArray[np.int64] = pc.fill_null(given, 0).to_numpy()
+        return filled
+    codes = rows.column("prompt_id").combine_chunks().dictionary_encode()
+    codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
+    prompts = codes.indices.to_numpy()
+    order = np.argsort(prompts, kind="stable")
+    ranked = prompts[order]
+    starts = np.r_[True, ranked[1:] != ranked[:-1]] if len(ranked) else np.empty(0, bool)
+    first = np.maximum.accumulate(np.where(starts, np.arange(len(ranked)), 0))
+    numbers = np.empty(len(ranked), dtype=np.int64)
+    numbers[order] = np.arange(len(ranked)) - first
+    return numbers
+
+
+_shared: weakref.WeakValueDictionary[tuple[Any, ...], Recordings] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def load_recordings(paths: Sequence[str], recorded_as: str, *, teacher: str) -> Recordings:
+    """Rows recorded as `recorded_as` in the files; loaded once while anyone holds them.
+
+    Raises ConfigError where a file is missing or unreadable, lacks a column, or holds no such rows.
+    """
+    files = [file for path in paths for file in _expand(path, teacher)]
+    key = (tuple(files), tuple(_stamp(file) for file in files), recorded_as)
+    with _lock:
+        found = _shared.get(key)
+        if found is None:
+            tables = [_read(file, recorded_as, teacher) for file in files]
+            rows = pa.concat_tables(tables)
+            if not rows.num_rows:
+                names = sorted({name for file in files for name in _teachers_in(file)})
+                raise ConfigError(
+                    f'the recordings of teacher "{teacher}" hold no rows of "{recorded_as}".',
+                    known=names[:50],
+                    mend=f'Set recorded_as of the teacher "{teacher}" to one of them.',
+                )
+            found = _shared[key] = Recordings(rows, recorded_as)
+        return found
+
+
+def _expand(path: str, teacher: str) -> list[str]:
+    if "://" in path or Path(path).is_file():
+        return [path]
+    files = sorted(glob.glob(path, recursive=True))
+    if not files:
+        raise ConfigError(
+            f'the recordings "{path}" of teacher "{teacher}" do not exist '
+            f'(looked in "{Path.cwd()}").',
+            mend="Fix recordings in run.toml; relative means relative to the current directory.",
+        )
+    return files
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    if "://" in file:
+        return (0, 0)
+    status = Path(file).stat()
+    return (status.st_mtime_ns, status.st_size)
+
+
+def _open(file: str) -> Any:
+    """A local path as it is; a URL through fsspec."""
+    if "://" not in file:
+        return file
+    import fsspec  # noqa: PLC0415 (heavy)
+
+    return fsspec.open(file, "rb").open()
+
+
+def _read(file: str, recorded_as: str, teacher: str) -> pa.Table:
+    mend = f'Fix recordings of the teacher "{teacher}" in run.toml.'
+    try:
+        names = pq.read_schema(_open(file)).names
+        absent = [name for name in REQUIRED if name not in names]
+        if absent:
+            raise ConfigError(
+                f'the recordings "{file}" have no column "{absent[0]}" (columns: '
+                f"{', '.join(names)}).",
+                mend=f"They need {', '.join(REQUIRED)}. {mend}",
+            )
+        columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+        filters = [("teacher", "==", recorded_as)]
+        table = pq.read_table(_open(file), columns=columns, filters=filters)
+        arrays = {
+            "prompt_id": table.column("prompt_id").cast(pa.large_string()),
+            "completion": table.column("completion").cast(pa.large_string()),
+        }
+        for name, kind in OPTIONAL.items():
+            absent_column = pa.chunked_array([pa.nulls(table.num_rows, kind)])
+            arrays[name] = table.column(name).cast(kind) if name in names else absent_column
+    except (pa.ArrowException, OSError, ValueError, ImportError) as error:
+        raise ConfigError(f'the recordings "{file}" cannot be read: {error}.', mend=mend) from error
+    return pa.table(arrays)
+
+
+def _teachers_in(file: str) -> list[str]:
+    values = pq.read_table(_open(file), columns=["teacher"]).column("teacher")
+    return [str(name) for name in pc.unique(values).to_pylist() if name is not None]

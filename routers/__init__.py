@@ -1,0 +1,1 @@
+"""Routers give each prompt a probability per teacher; drawing from it is the framework's job."""

@@ -1,0 +1,24 @@
+"""The run config: what people write in run.toml, checked before anything is sent."""
+
+from arbitrage.config.load import load_config, parse_config
+from arbitrage.config.model import (
+    PromptsConfig,
+    RouterConfig,
+    RunConfig,
+    RunSection,
+    Sampling,
+    SelectConfig,
+    TeacherConfig,
+)
+
+__all__ = [
+    "PromptsConfig",
+    "RouterConfig",
+    "RunConfig",
+    "RunSection",
+    "Sampling",
+    "SelectConfig",
+    "TeacherConfig",
+    "load_config",
+    "parse_config",
+]

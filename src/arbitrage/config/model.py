@@ -1,0 +1,244 @@
+"""Pydantic models of the run config, which are also the flow's parameter and its form."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
+
+from arbitrage import registry
+from arbitrage.config.coherence import check_coherence, objective_measures
+from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
+from arbitrage.keys import hash_of
+from arbitrage.languages import normalise_tag
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Objective = str | dict[str, float]
+
+# Keys that say how fast or from where a run is served, not what it asks for: changing one of them
+# leaves a run the same run.
+_OPERATIONAL = {
+    "run": {"runner", "workers", "max_failed_share", "output"},
+    "teachers": {"base_url", "api_key_env", "max_concurrency", "timeout_s", "max_retries"},
+}
+
+
+class RunSection(Strict):
+    """[run]: the run's name, seed, place and size."""
+
+    name: Name = Field("run", description="First part of the default run id.")
+    seed: int = Field(0, ge=0, description="Fixes routing draws and the seeds sent to teachers.")
+    output: str = Field("runs", min_length=1, description="Folder that run folders are made in.")
+    shard_size: int = Field(1000, ge=1, le=1_000_000, description="Prompts per shard.")
+    samples: int = Field(1, ge=1, le=1000, description="Samples k per prompt and drawn teacher.")
+    runner: Literal["threads"] = Field("threads", description="Where shards run.")
+    workers: int = Field(2, ge=1, le=256, description="Shards in work at the same time.")
+    max_failed_share: float = Field(
+        0.01, ge=0, le=1, description="Failed share of the requests above which a run falls short."
+    )
+
+
+class PromptsConfig(Strict):
+    """[prompts]: where prompts come from and which columns hold what."""
+
+    source: str | list[str] = Field(description="Path, glob, s3:// or hf:org/name; or several.")
+    text: str | None = Field(None, description='"column:NAME" of the prompt text.')
+    messages: str | None = Field(None, description='"column:NAME" of chat messages.')
+    id: str | None = Field(None, description='"column:NAME" of the prompt id.')
+    language: str = Field("column:language", description='"column:NAME", "detect" or a BCP-47 tag.')
+    limit: int | None = Field(None, ge=1, description="Read at most this many rows.")
+    where: str | None = Field(None, description="SQL condition on the source's columns.")
+    max_characters: int = Field(1_000_000, ge=1, description="Longer prompts go to the graveyard.")
+
+    @field_validator("text", "messages", "id")
+    @classmethod
+    def _names_a_column(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("column:"):
+            raise ValueError(f'"{value}" must be "column:NAME", for example "column:prompt"')
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _names_a_language(cls, value: str) -> str:
+        if value == "detect" or value.startswith("column:"):
+            return value
+        return normalise_tag(value)
+
+    @model_validator(mode="after")
+    def _one_kind_of_prompt(self) -> PromptsConfig:
+        if self.text and self.messages:
+            raise ValueError("give text or messages, not both")
+        return self
+
+
+class Sampling(Strict):
+    """Sampling parameters sent to a teacher; they are part of what a request is."""
+
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: list[str] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repetition_penalty: float | None = Field(None, gt=0)
+    logprobs: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Only what was set."""
+        return self.model_dump(exclude_none=True)
+
+
+class TeacherConfig(Open):
+    """[[teachers]]: one model at one precision behind one endpoint."""
+
+    name: Name
+    backend: str
+    model: str | None = Field(None, description="The model's name at the server; default: name.")
+    base_url: str | None = None
+    api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
+    precision: str | None = Field(None, description="For example bf16, fp8, awq-int4.")
+    languages: list[str] | None = Field(None, description="Tags it may answer in; default: all.")
+    max_concurrency: int = Field(32, ge=1, le=100_000)
+    cost_per_million_tokens: float | None = Field(None, ge=0, description="USD, output tokens.")
+    timeout_s: float = Field(120.0, gt=0, description="For one request, without its queue wait.")
+    max_retries: int = Field(4, ge=0, le=100)
+    sampling: Sampling = Sampling()
+
+    @field_validator("languages")
+    @classmethod
+    def _tags(cls, value: list[str] | None) -> list[str] | None:
+        return value and [normalise_tag(tag) for tag in value]
+
+    @cached_property
+    def params(self) -> BaseModel:
+        """The backend's own parameters."""
+        entry = registry.teachers.get(self.backend)
+        return plugin_params(entry, self.extras, ("teachers", self.name))
+
+    @property
+    def identity(self) -> str:
+        """Hash of what makes this the same teacher wherever it is served, precision included."""
+        own = self.params.model_dump(mode="json")
+        return hash_of([self.name, self.backend, self.model, self.precision, own])
+
+    @property
+    def params_hash(self) -> str:
+        """Hash of the sampling parameters."""
+        return hash_of(self.sampling.given())
+
+
+class RouterConfig(Open):
+    """[router]: its kind, the fallback teacher, and the kind's own keys."""
+
+    kind: str = "uniform"
+    fallback: str | None = Field(None, description="Teacher where no routed one may answer.")
+    teachers_per_prompt: int = Field(1, ge=1, description="Different teachers drawn per prompt.")
+
+    @cached_property
+    def params(self) -> BaseModel:
+        return plugin_params(registry.routers.get(self.kind), self.extras, ("router",))
+
+
+class Bounds(Strict):
+    """Limits on one measure; a candidate outside them is rejected."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+class SelectConfig(Strict):
+    """[select]: which of the kept candidates are chosen."""
+
+    objective: Objective | None = Field(
+        None, description='"maximize:FILTER.MEASURE", "minimize:..." or weights of z-scores.'
+    )
+    constraints: dict[str, Bounds] = Field({}, description="FILTER.MEASURE -> min and max.")
+    per_prompt: int | None = Field(None, ge=1, description="Chosen per prompt; default all kept.")
+
+    @field_validator("objective")
+    @classmethod
+    def _names_measures(cls, value: Objective | None) -> Objective | None:
+        objective_measures(value)
+        return value
+
+
+def _sft_alone() -> dict[str, dict[str, Any]]:
+    return {"sft": {}}
+
+
+class RunConfig(Strict):
+    """A whole run: prompts, teachers, router, filters, selection and views."""
+
+    run: RunSection = RunSection()
+    prompts: PromptsConfig
+    teachers: list[TeacherConfig] = Field(min_length=1)
+    router: RouterConfig = RouterConfig()
+    filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    select: SelectConfig = SelectConfig()
+    views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
+
+    @model_validator(mode="after")
+    def _plugins_accept_their_keys(self) -> RunConfig:
+        for index, teacher in enumerate(self.teachers):
+            entry = find_entry(registry.teachers, teacher.backend, ("teachers", index, "backend"))
+            plugin_params(entry, teacher.extras, ("teachers", index))
+        kind = find_entry(registry.routers, self.router.kind, ("router", "kind"))
+        plugin_params(kind, self.router.extras, ("router",))
+        for family, sections in (("filters", self.filters), ("views", self.views)):
+            for name, values in sections.items():
+                place = (family, name)
+                plugin_params(find_entry(getattr(registry, family), name, place), values, place)
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> RunConfig:
+        check_coherence(self)
+        return self
+
+    @cached_property
+    def filter_params(self) -> dict[str, SerializeAsAny[BaseModel]]:
+        """Validated params of each configured filter, in the config's order."""
+        return {
+            name: plugin_params(registry.filters.get(name), values, ("filters", name))
+            for name, values in self.filters.items()
+        }
+
+    @cached_property
+    def view_params(self) -> dict[str, SerializeAsAny[BaseModel]]:
+        return {
+            name: plugin_params(registry.views.get(name), values, ("views", name))
+            for name, values in self.views.items()
+        }
+
+    def teacher(self, name: str) -> TeacherConfig:
+        return next(teacher for teacher in self.teachers if teacher.name == name)
+
+    def resolved(self) -> dict[str, Any]:
+        """The config as JSON-like data with every default filled in.
+
+        Holds no secret: keys are named by environment variable and never read here.
+        """
+        data = self.model_dump(mode="json", exclude_none=True)
+        for teacher, section in zip(self.teachers, data["teachers"], strict=True):
+            section.update(teacher.params.model_dump(mode="json", exclude_none=True))
+        data["router"] |= self.router.params.model_dump(mode="json", exclude_none=True)
+        for family, params in (("filters", self.filter_params), ("views", self.view_params)):
+            data[family] = {
+                name: model.model_dump(mode="json", exclude_none=True)
+                for name, model in params.items()
+            }
+        return data
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that changes what a run holds; operational keys are left out."""
+        data = self.resolved()
+        data["run"] = {k: v for k, v in data["run"].items() if k not in _OPERATIONAL["run"]}
+        data["teachers"] = [
+            {k: v for k, v in teacher.items() if k not in _OPERATIONAL["teachers"]}
+            for teacher in data["teachers"]
+        ]
+        return hash_of(data)

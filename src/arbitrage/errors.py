@@ -1,0 +1,91 @@
+"""The error tree: messages say what happened, with which value, what is known, and the mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ArbitrageError(Exception):
+    """Base of every error this product raises on purpose.
+
+    Args:
+        what: what happened, with the offending value in it.
+        known: the valid choices, if the value had to be one of a set.
+        mend: what to do about it, as one imperative sentence.
+
+    >>> print(ArbitrageError("the disk is full.", mend="Free 2 GB and run again."))
+    the disk is full. Free 2 GB and run again.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, known: Iterable[str] = (), mend: str = "") -> None:
+        self.what = what
+        self.known = sorted(known)
+        self.mend = mend
+        parts = [what]
+        if self.known:
+            parts.append(f"Known: {', '.join(self.known)}.")
+        if mend:
+            parts.append(mend)
+        super().__init__(" ".join(parts))
+
+
+class ConfigError(ArbitrageError):
+    """The run config is wrong: an unknown key, a bad value, or parts that do not fit together."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that no registry, table or column list holds.
+
+    >>> print(unknown_name("filter", "toxicty", ["toxicity", "length"], mend="Fix [filters]."))
+    "toxicty" is not a filter. Did you mean "toxicity"? Known: length, toxicity. Fix [filters].
+    """
+
+
+class SourceError(ArbitrageError):
+    """A prompt source, or the file behind it, cannot be read at all."""
+
+
+class OutputError(ArbitrageError):
+    """The output cannot be written: no permission, no space, or not a folder."""
+
+
+class RunConflictError(ArbitrageError):
+    """The run id is taken by another config, or another process is writing the run."""
+
+
+class DamagedRunError(ArbitrageError):
+    """A finished run's files do not match its manifest, or the manifest itself is damaged."""
+
+    exit_code = 4
+
+
+class FilterError(ArbitrageError):
+    """A filter broke its contract (wrong length, infinite score) or cannot load what it needs."""
+
+
+class RouterError(ArbitrageError):
+    """A router broke its own contract (rows do not sum to 1) or cannot route."""
+
+
+class InterruptedRunError(ArbitrageError):
+    """The run was asked to stop; everything finished so far is saved."""
+
+    exit_code = 130
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, or None where nothing is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, mend: str = "") -> UnknownNameError:
+    """The error for a `name` that is not a `kind`, with the nearest match and all known names."""
+    known = list(known)
+    article = "an" if kind[:1] in "aeiou" else "a"
+    guess = nearest(name, known)
+    hint = f' Did you mean "{guess}"?' if guess else ""
+    return UnknownNameError(f'"{name}" is not {article} {kind}.{hint}', known=known, mend=mend)

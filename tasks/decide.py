@@ -1,0 +1,49 @@
+"""Decide one shard: verdicts on its scores, and which of the kept candidates are chosen."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from arbitrage.filters.moments import Moments
+from arbitrage.filters.selection import decide_table, graveyard_rows
+from arbitrage.infra.progress import board
+from arbitrage.infra.report.counts import count_shard
+from arbitrage.tasks.policy import unfinished, worth_retrying
+
+
+@task(
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=True,
+    result_serializer="json",
+)
+def merge_moments(uri: str, shards: int) -> None:
+    """Merge the shards' means and variances, which within-language z-scores need."""
+    run = unfinished(uri)
+    merged = Moments.from_json([])
+    for shard in range(shards):
+        merged = merged.merge(Moments.from_json(run.moments(shard)))
+    run.commit_moments(merged.to_json())
+
+
+@task(
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=True,
+    result_serializer="json",
+)
+def decide_candidates(uri: str, shard: int) -> None:
+    """Write a shard's candidates with verdicts, and its graveyard, and commit the shard."""
+    run = unfinished(uri)
+    if not run.is_decided(shard):
+        decided = decide_table(
+            run.scored(shard), run.config, Moments.from_json(run.merged_moments())
+        )
+        counts = count_shard(decided, run.unroutable(shard))
+        run.commit_decided(shard, decided, graveyard_rows(decided), counts.to_json())
+    board.add(shards_decided=1)

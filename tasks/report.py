@@ -1,0 +1,75 @@
+"""What Prefect's dashboard shows of a run: progress, table, report, and events to automate on."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from arbitrage.infra.report.counts import Counts
+from arbitrage.infra.report.table import markdown_table, table_rows
+from arbitrage.infra.store import open_run
+
+# Updates of the progress artifact over a run, whatever the number of shards.
+_UPDATES = 50
+
+
+class RunProgress:
+    """The progress artifact of a run and one event a committed shard."""
+
+    def __init__(self, uri: str, shards: int) -> None:
+        self._run_id = uri.rstrip("/").rsplit("/", 1)[-1]
+        self._shards = shards
+        self._done = 0
+        artifact = create_progress_artifact(
+            0.0, key="arbitrage-progress", description=f"Shards of {self._run_id} scored"
+        )
+        assert isinstance(artifact, UUID)  # called from synchronous code
+        self._artifact = artifact
+
+    def advance(self) -> None:
+        """Count one more scored shard."""
+        self._done += 1
+        emit_event(
+            "arbitrage.shard.committed",
+            resource=run_resource(self._run_id),
+            payload={"done": self._done, "shards": self._shards},
+        )
+        step = max(1, self._shards // _UPDATES)
+        if self._done % step == 0 or self._done == self._shards:
+            update_progress_artifact(self._artifact, 100.0 * self._done / self._shards)
+
+
+@task(cache_policy=NO_CACHE)
+def report_run(uri: str) -> None:
+    """Publish the language x teacher table and the report of a finished run, and say it is done."""
+    manifest = open_run(uri).manifest
+    counts = Counts.from_json(manifest["counts"])
+    create_table_artifact(
+        table_rows(counts),
+        key="arbitrage-table",
+        description=f"Language x teacher of {manifest['run_id']}",
+    )
+    create_markdown_artifact(
+        f"# {manifest['run_id']}\n\n`{uri}`\n\n{markdown_table(counts)}",
+        key="arbitrage-report",
+        description=f"Report of {manifest['run_id']}",
+    )
+    emit_event(
+        "arbitrage.run.finished",
+        resource=run_resource(manifest["run_id"]),
+        payload={"run": uri, "totals": manifest["totals"]},
+    )
+
+
+def run_resource(run_id: str) -> dict[str, str]:
+    """The Prefect resource that events of a run are about."""
+    return {"prefect.resource.id": f"arbitrage.run.{run_id}", "prefect.resource.name": run_id}

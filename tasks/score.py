@@ -1,0 +1,38 @@
+"""Score one shard: run every configured filter over its candidates."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from arbitrage.filters.moments import Moments
+from arbitrage.filters.scoring import score_table
+from arbitrage.filters.selection import weighted_measures
+from arbitrage.infra.progress import board
+from arbitrage.infra.store.run import Run
+from arbitrage.tasks.policy import unfinished, worth_retrying
+
+
+@task(
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=True,
+    result_serializer="json",
+)
+def score_candidates(uri: str, shard: int) -> None:
+    """Measure a shard's candidates and keep what later decisions need of the whole."""
+    run = unfinished(uri)
+    if not run.is_scored(shard):
+        generated = run.generated(shard)
+        commit_scores(run, shard, generated, generated)
+    board.add(shards_scored=1)
+
+
+def commit_scores(run: Run, shard: int, candidates: pa.Table, details: pa.Table) -> None:
+    """Measure what is not measured yet on a shard's candidates and commit the scores."""
+    scored = score_table(candidates, run.prompts(shard), run.config)
+    moments = Moments.of(scored, weighted_measures(run.config))
+    run.commit_scored(shard, scored, details, moments.to_json())

@@ -1,0 +1,46 @@
+"""Write one view of a run: decided candidates in a trainer's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from arbitrage import registry
+from arbitrage.filters.moments import Moments
+from arbitrage.filters.selection import objective_values
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.run import Run
+from arbitrage.infra.views.base import View
+from arbitrage.infra.views.saved import save_view
+from arbitrage.tasks.policy import unfinished, worth_retrying
+
+
+@task(
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=True,
+    result_serializer="json",
+)
+def write_view(uri: str, name: str, shards: int) -> dict[str, Any]:
+    """Write a view as `datasets.save_to_disk` would; returns its rows and files."""
+    run = unfinished(uri)
+    view = registry.views.get(name).plugin(run.config.view_params[name])
+    folder = f"{layout.VIEWS}/{name}"
+    saved = save_view(view_tables(run, view, shards), view.schema, run.folder / folder)
+    return saved.to_json(prefix=folder)
+
+
+def view_tables(run: Run, view: View, shards: int) -> Iterator[pa.Table]:
+    """The view's rows, shard after shard."""
+    reward = view.params.reward or run.config.select.objective
+    moments = Moments.from_json(run.merged_moments())
+    for shard in range(shards):
+        decided = run.decided(shard)
+        rewards = objective_values(decided, reward, moments) if reward else None
+        yield view.rows(run.prompts(shard), decided, rewards)

@@ -1,0 +1,189 @@
+"""What every registered filter promises, tried on every one of them with the worst of texts."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib
+import re
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arbitrage import registry
+from arbitrage.filters.base import Batch, Filter, FilterParams, Scores
+
+ENTRIES = registry.filters.entries()
+LANGUAGES = ["ar", "en", "hi", "ja", "ko", "ru", "th", "tr", "vi", "zh", "mas", "xx-unknown", ""]
+SECTIONS = ["Source", "Reads", "Writes", "Score", "Rejects", "Abstains", "Cost", "Blind spots"]
+
+AWKWARD = [
+    "",
+    " \n\t ",
+    "word",
+    "คำ",
+    "字",
+    "?!... — “…”。、",
+    "😀🎉🖕",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽",
+    "Hello мир 世界 สวัสดี नमस्ते مرحبا 안녕 xin chào 🌍",
+    "\ud800 lone \udfff surrogates \ud83d",
+    "nul \x00 bell \x07 escape \x1b delete \x7f \x85",
+    "zero\u200bwidth\u200cjoiners\u200d\ufeff and \u202eoverride\u202c",
+    "e\u0301\u0323 \u0301\u0302 leading marks",
+    "\uffff \U0010ffff \ufdd0 \ue000",
+    "İıIi ß ẞ ﬁ Ǆ ς Σ",
+    "123 456 7.89 ½ ² Ⅻ ٣",
+    "line one\nline two\r\nline three\u2028line four",
+]
+
+LARGE = {
+    "prose": "the quick brown fox jumps over the lazy dog. " * 23_000,
+    "one giant word": "a" * 1_000_000,
+    "no spaces in Chinese": "天地玄黄宇宙洪荒" * 42_000,
+    "no spaces in Thai": "ประเทศไทยสวยงามมาก" * 19_000,
+    "combining marks on one letter": "a" + "\u0301\u0323" * 250_000,
+    "punctuation": "?!" * 500_000,
+    "emoji": "👩‍👩‍👧" * 55_000,
+    "line breaks": "a\n" * 500_000,
+    "all words different": " ".join(map(str, range(150_000))),
+}
+
+
+def build(entry: registry.Entry[Any]) -> Filter:
+    scorer: Filter = entry.plugin(entry.params())
+    return scorer
+
+
+def check(scorer: Filter, scores: Scores, size: int) -> None:
+    assert set(scores.measures) == set(scorer.measures)
+    assert set(scores.labels) == set(scorer.labels)
+    for values in scores.measures.values():
+        assert values.dtype == np.float32
+        assert values.shape == (size,)
+        assert not np.isinf(values).any()
+    for label in scores.labels.values():
+        assert len(label) == size
+        assert all(value is None or isinstance(value, str) for value in label)
+
+
+def same(one: Scores, other: Scores) -> bool:
+    return all(
+        np.array_equal(values, other.measures[name], equal_nan=True)
+        for name, values in one.measures.items()
+    ) and all(list(label) == list(other.labels[name]) for name, label in one.labels.items())
+
+
+by_name = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+
+
+def test_the_first_four_filters_are_registered() -> None:
+    names = {entry.name for entry in ENTRIES}
+    assert names >= {"language_id", "length", "lexical_diversity", "toxicity"}
+
+
+@by_name
+def test_awkward_texts_in_every_language_are_scored_without_an_error(
+    entry: registry.Entry[Any],
+) -> None:
+    scorer = build(entry)
+    for language in LANGUAGES:
+        batch = Batch(AWKWARD, [language] * len(AWKWARD), [None] * len(AWKWARD))
+        check(scorer, scorer.score(batch), len(AWKWARD))
+
+
+@by_name
+def test_the_batch_is_unchanged_and_the_same_batch_gets_the_same_scores(
+    entry: registry.Entry[Any],
+) -> None:
+    batch = Batch(list(AWKWARD), ["en"] * len(AWKWARD), ["prompt"] * len(AWKWARD))
+    before = copy.deepcopy(batch)
+    scorer = build(entry)
+    first = scorer.score(batch)
+    assert batch == before
+    assert same(first, scorer.score(batch))
+    assert same(first, build(entry).score(batch))
+
+
+@by_name
+def test_a_text_scores_alone_as_it_does_in_company(entry: registry.Entry[Any]) -> None:
+    scorer = build(entry)
+    together = scorer.score(Batch(AWKWARD, ["en"] * len(AWKWARD), [None] * len(AWKWARD)))
+    for index, text in enumerate(AWKWARD):
+        alone = scorer.score(Batch([text], ["en"], [None]))
+        for name, values in alone.measures.items():
+            assert np.array_equal(values[0], together.measures[name][index], equal_nan=True), text
+        for name, label in alone.labels.items():
+            assert label[0] == together.labels[name][index]
+
+
+@by_name
+def test_an_empty_batch_gives_empty_scores(entry: registry.Entry[Any]) -> None:
+    scorer = build(entry)
+    check(scorer, scorer.score(Batch([], [], [])), 0)
+
+
+@by_name
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_megabyte_of_anything_is_scored_in_bounded_time(
+    entry: registry.Entry[Any], kind: str
+) -> None:
+    scorer = build(entry)
+    scorer.score(Batch(["load what has to be loaded"], ["en"], [None]))
+    start = time.perf_counter()
+    check(scorer, scorer.score(Batch([LARGE[kind]], ["th"], [None])), 1)
+    # Linear time is well under 1 s; the slack is for a busy machine, quadratic takes minutes.
+    assert time.perf_counter() - start < 10
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(), max_size=120), st.sampled_from(LANGUAGES)), max_size=4
+    )
+)
+def test_any_text_is_scored_by_every_filter(rows: list[tuple[str, str]]) -> None:
+    batch = Batch([text for text, _ in rows], [tag for _, tag in rows], [None] * len(rows))
+    for entry in ENTRIES:
+        scorer = build(entry)
+        check(scorer, scorer.score(batch), len(rows))
+
+
+@by_name
+def test_the_name_is_the_module_and_the_version_a_number(entry: registry.Entry[Any]) -> None:
+    assert entry.plugin.__module__.rpartition(".")[2] == entry.name
+    assert type(entry.version) is int
+    assert entry.version >= 1
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", entry.name)
+
+
+@by_name
+def test_thresholds_belong_to_measures_and_causes_to_thresholds(
+    entry: registry.Entry[Any],
+) -> None:
+    assert issubclass(entry.params, FilterParams)
+    thresholds = {name for name in entry.params.model_fields if name.startswith(("min_", "max_"))}
+    assert {name[4:] for name in thresholds} <= set(entry.plugin.measures)
+    assert set(entry.plugin.causes) <= thresholds
+    assert entry.params().thresholds() == {}
+    assert not set(entry.plugin.measures) & set(entry.plugin.labels)
+
+
+@by_name
+def test_the_docstring_says_everything_and_its_example_runs(entry: registry.Entry[Any]) -> None:
+    text = entry.plugin.__doc__ or ""
+    assert re.match(r"[A-Z][^\n]{20,90}\.\n", text), "the first line is one sentence"
+    places = [text.find(f"\n    {section}: ") for section in SECTIONS]
+    assert -1 not in places, SECTIONS[places.index(-1)]
+    assert places == sorted(places)
+    for measure in (*entry.plugin.measures, *entry.plugin.labels):
+        assert f"`{entry.name}.{measure}`" in text
+    module = importlib.import_module(entry.plugin.__module__)
+    examples = doctest.DocTestFinder(recurse=False).find(entry.plugin, entry.name, module)
+    assert examples
+    assert examples[0].examples, "a doctest"
+    assert doctest.DocTestRunner().run(examples[0]).failed == 0

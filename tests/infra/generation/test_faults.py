@@ -1,0 +1,114 @@
+"""Every fault of a server ends in a reasoned result, in bounded time, with counts that add up."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from arbitrage.infra.generation.pool import TeacherPool
+from arbitrage.infra.teachers.pacing import RetryPolicy
+
+QUICK = RetryPolicy(base_s=0.01, cap_s=0.02)
+RETRIES = 2
+REQUESTS = 6
+
+# mode -> (reason, requests the server sees for each, which of 2 samples succeed)
+FAULTS = {
+    "rate_limit": ("generate.rate_limited", 1 + RETRIES, 0),
+    "server_error": ("generate.server_error", 1 + RETRIES, 0),
+    "hang": ("generate.timeout", 1 + RETRIES, 0),
+    "drip": ("generate.timeout", 1 + RETRIES, 0),
+    "reset": ("generate.connection", 1 + RETRIES, 0),
+    "malformed": ("generate.malformed_response", 1 + RETRIES, 0),
+    "wrong_content_type": ("generate.wrong_content_type", 1 + RETRIES, 0),
+    "empty_choices": ("generate.empty_choices", 1 + RETRIES, 0),
+    "fewer_choices": ("generate.fewer_choices", 1, 1),
+    "huge": ("generate.response_too_large", 1, 0),
+    "too_long": ("generate.prompt_too_long", 1, 0),
+    "unauthorized": ("generate.http_401", 1, 0),
+    "null_content": ("generate.no_text", 1, 1),
+    "nan_logprobs": (None, 1, 2),
+    "wrong_model": (None, 1, 2),
+    "surrogates": (None, 1, 2),
+    "think": (None, 1, 2),
+    "reasoning": (None, 1, 2),
+}
+
+
+def _run(stand_in, config, collected, requests, **more):
+    with TeacherPool([config], policy=QUICK) as pool:
+        return pool.complete(requests, collected, threading.Event(), **more)
+
+
+@pytest.mark.parametrize("mode", FAULTS)
+def test_a_faulty_server_gives_reasons_and_never_hangs(
+    mode, stand_in, openai_teacher, requests_for, collected
+):
+    reason, sent, good = FAULTS[mode]
+    with stand_in.StandIn(stand_in.Behaviour(mode=mode, huge_bytes=1 << 22)) as server:
+        config = openai_teacher(
+            server.base_url, timeout_s=0.3, max_retries=RETRIES, max_response_bytes=1 << 20
+        )
+        started = time.monotonic()
+        requests = [requests_for(i, samples=2) for i in range(REQUESTS)]
+        counts = _run(stand_in, config, collected, requests)
+        assert time.monotonic() - started < 5
+        assert server.stats.requests == counts.sent == REQUESTS * sent
+        assert counts.retries == REQUESTS * (sent - 1)
+    assert counts.requested == 2 * REQUESTS == counts.succeeded + counts.failed
+    assert (
+        counts.succeeded
+        == good * REQUESTS
+        == sum(c.error is None for c in collected.by_id.values())
+    )
+    assert set(counts.reasons) == ({("t", reason)} if reason else set())
+    assert len(collected.by_id) == 2 * REQUESTS
+    for completion in collected.by_id.values():
+        assert (completion.text is None) == (completion.error is not None)
+
+
+@pytest.mark.parametrize("mode", ["rate_limit", "server_error", "hang", "reset", "malformed"])
+def test_a_fault_that_passes_costs_only_retries(
+    mode, stand_in, openai_teacher, requests_for, collected
+):
+    behaviour = stand_in.Behaviour(mode=mode, first_of_each=2)
+    with stand_in.StandIn(behaviour) as server:
+        config = openai_teacher(server.base_url, timeout_s=0.3, max_retries=3, max_concurrency=4)
+        counts = _run(stand_in, config, collected, [requests_for(i) for i in range(8)])
+        assert (counts.succeeded, counts.failed, counts.retries) == (8, 0, 16)
+        assert set(server.stats.bodies.values()) == {3}
+        assert server.stats.peak <= 4 + (8 if mode == "hang" else 0)
+
+
+def test_retry_after_pauses_the_whole_teacher(stand_in, openai_teacher, requests_for, collected):
+    behaviour = stand_in.Behaviour(mode="rate_limit", first=1, retry_after="0.5")
+    with stand_in.StandIn(behaviour) as server:
+        config = openai_teacher(server.base_url, max_concurrency=1)
+        started = time.monotonic()
+        counts = _run(stand_in, config, collected, [requests_for(i) for i in range(5)])
+        assert 0.5 <= time.monotonic() - started < 3
+        assert (counts.succeeded, counts.sent) == (5, 6)
+
+
+def test_no_server_at_all_is_a_connection_failure(openai_teacher, requests_for, collected):
+    config = openai_teacher("http://127.0.0.1:9/v1", max_retries=1)
+    counts = _run(None, config, collected, [requests_for(i) for i in range(3)])
+    assert counts.reasons == {("t", "generate.connection"): 3}
+    assert all(completion.retryable for completion in collected.by_id.values())
+
+
+def test_the_key_is_sent_and_never_shown(  # noqa: PLR0917
+    stand_in, openai_teacher, requests_for, collected, monkeypatch, caplog
+):
+    monkeypatch.setenv("STAND_IN_KEY", "sk-very-secret")
+    with stand_in.StandIn(stand_in.Behaviour(mode="unauthorized")) as server:
+        config = openai_teacher(server.base_url, api_key_env="STAND_IN_KEY")
+        with TeacherPool([config]) as pool:
+            pool.complete([requests_for(0)], collected, threading.Event())
+            checked = pool.check()["t"]
+        (failure,) = collected.by_id.values()
+        assert "Bearer [key]" in failure.detail
+        shown = f"{failure!r} {checked} {checked!r} {config!r} {caplog.text}"
+        assert "very-secret" not in shown

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from arbitrage.infra.report.counts import count_shard
+from arbitrage.infra.report.html import render_report
+from arbitrage.infra.report.measured import count_run, route_shares, samples, score_summaries
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Tags, attributes and text of a page; fails where tags do not nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture
+def page(run, manifest) -> str:
+    return render_report(run, manifest)
+
+
+def test_what_models_wrote_is_escaped_and_isolated(page):
+    outline = Outline(page)
+    assert "script" not in {tag for tag, _ in outline.tags}
+    assert "&lt;script&gt;alert(" in page
+    foreign = [attrs for tag, attrs in outline.tags if tag == "p" and "dir" in attrs]
+    assert len(foreign) == 14  # five chosen and two rejected samples, each with its prompt
+    assert {attrs["dir"] for attrs in foreign} == {"auto"}
+
+
+def test_the_page_needs_nothing_from_outside(page):
+    outline = Outline(page)
+    for _, attrs in outline.tags:
+        assert not {"src", "href", "srcset", "onload", "onclick"} & set(attrs)
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_the_invariant_is_shown_as_an_equation(page):
+    text = " ".join("".join(Outline(page).text).split())
+    assert "8 requested = 5 kept + 2 rejected + 1 failed" in text
+    assert "does not add up" not in text
+    assert "2 prompts had no route" in text
+
+
+def test_counts_that_do_not_add_up_are_said(run, manifest):
+    manifest["counts"]["cells"][0]["kept"] += 1
+    assert "does not add up" in render_report(run, manifest)
+
+
+def test_what_ran_is_named_with_its_settings(page):
+    for words in (
+        "org/alpha-8b",
+        "bf16",
+        "temperature = 0.7",
+        "length@2",
+        "min_words = 5",
+        "uniform@1",
+    ):
+        assert words in page
+
+
+def test_every_language_appears_in_its_own_script(page):
+    for text in ("مرحبًا", "こんにちは", "สวัสดี", "Merhaba"):
+        assert text in page
+
+
+def test_a_run_without_any_manifest_is_counted_from_its_files(run, shard):
+    assert count_run(run) == count_shard(*shard)
+    page = render_report(run)
+    assert "8 requested" in " ".join("".join(Outline(page).text).split())
+
+
+def test_an_empty_run_still_renders(tmp_path):
+    assert "0 requested" in " ".join("".join(Outline(render_report(tmp_path, {})).text).split())
+
+
+def test_summaries_count_abstentions_and_leave_failures_out(run):
+    summaries = score_summaries(run)
+    assert set(summaries) == {"length.words", "toxicity.toxicity"}
+    alpha = summaries["length.words"]["ar", "alpha"]
+    assert (alpha.median, alpha.p10, alpha.p90, alpha.measured, alpha.abstained) == (
+        10,
+        10,
+        10,
+        1,
+        0,
+    )
+    assert ("tr", "beta") not in summaries["length.words"]
+    assert summaries["toxicity.toxicity"]["ar", "alpha"].median is None
+    assert summaries["toxicity.toxicity"]["ar", "alpha"].abstained == 1
+
+
+def test_route_shares_add_up_to_one_in_each_language(run):
+    shares = route_shares(run)
+    assert shares["ar"] == {"alpha": 0.5, "beta": 0.5}
+    assert shares["ja"] == {"alpha": 1.0}
+
+
+def test_samples_prefer_short_texts_and_cut_long_ones(run, decided):
+    from arbitrage.infra.store.files import Folder
+
+    rows = [
+        decided.row("ar", "alpha", candidate_id="a", text="س" * 5000),
+        decided.row("ar", "alpha", candidate_id="b", text="قصير"),
+        decided.row("hi", "alpha", candidate_id="c", text="हि" * 4000),
+    ]
+    Folder(run).write_table("candidates/part-00000.arrow", decided.table(rows))
+    found = {sample.language: sample.text for sample in samples(run)}
+    assert found["ar"] == "قصير"
+    assert len(found["hi"]) <= 322
+    assert found["hi"].endswith("ि…")
