@@ -24,7 +24,7 @@ from arbitrage.tasks.route import route_prompts
 from arbitrage.tasks.score import score_candidates
 from arbitrage.tasks.views import write_view
 
-_THREADS: TaskRunner[PrefectFuture[Any]] = ThreadPoolTaskRunner()
+_THREADS: TaskRunner[Any] = ThreadPoolTaskRunner()
 
 
 @flow(

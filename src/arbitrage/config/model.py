@@ -121,8 +121,13 @@ class TeacherConfig(Open):
     @property
     def identity(self) -> str:
         """Hash of what makes this the same teacher wherever it is served, precision included."""
-        own = self.params.model_dump(mode="json")
+        own = self.params.model_dump(mode="json", exclude=self.operational)
         return hash_of([self.name, self.backend, self.model, self.precision, own])
+
+    @property
+    def operational(self) -> set[str]:
+        """The backend's own keys that say how a request is sent and not what is asked."""
+        return set(getattr(self.params, "operational", ()))
 
     @property
     def params_hash(self) -> str:
@@ -238,7 +243,11 @@ class RunConfig(Strict):
         data = self.resolved()
         data["run"] = {k: v for k, v in data["run"].items() if k not in _OPERATIONAL["run"]}
         data["teachers"] = [
-            {k: v for k, v in teacher.items() if k not in _OPERATIONAL["teachers"]}
-            for teacher in data["teachers"]
+            {
+                k: v
+                for k, v in section.items()
+                if k not in _OPERATIONAL["teachers"] | teacher.operational
+            }
+            for teacher, section in zip(self.teachers, data["teachers"], strict=True)
         ]
         return hash_of(data)
