@@ -38,7 +38,7 @@ class _Job:
 class Lane:
     """Sends one teacher's requests, first call first, never more than its pacer allows.
 
-    Tasks alive: at most twice max_concurrency, in flight and at the sink together; those that wait for a
+    Tasks alive: at most twice max_concurrency, in flight or at the sink; those that wait for a
     retry are timers, at most max_concurrency too.
     """
 

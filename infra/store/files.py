@@ -9,16 +9,20 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import orjson
 import pyarrow as pa
 
 from arbitrage.errors import DamagedRunError, OutputError
 
+ResultT = TypeVar("ResultT")
+
 _TEMPORARY = ".tmp-"
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 _BATCH_ROWS = 8192
+# Arrow writes some hundred small buffers a batch: gathered before they reach Python.
+_BUFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,16 @@ class Folder:
     def write_table(self, name: str, table: pa.Table) -> FileEntry:
         """Write an Arrow IPC file (zstd) and return its entry for the manifest."""
 
-        def write(file: BinaryIO) -> None:
-            with pa.ipc.new_file(file, table.schema, options=_OPTIONS) as writer:
+        def write(file: BinaryIO) -> FileEntry:
+            sink = HashingSink(file)
+            with (
+                pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES) as buffered,
+                pa.ipc.new_file(buffered, table.schema, options=_OPTIONS) as writer,
+            ):
                 writer.write_table(table.combine_chunks(), max_chunksize=_BATCH_ROWS)
+            return FileEntry(name, table.num_rows, sink.written, sink.sha256)
 
-        self._write(name, write)
-        return self.entry(name, table.num_rows)
+        return self._write(name, write)
 
     def read_table(self, name: str) -> pa.Table:
         """Read an Arrow IPC file; DamagedRunError where it is not whole."""
@@ -126,13 +134,13 @@ class Folder:
                 mend="Choose another with --set run.output=PATH or mend its permissions.",
             ) from error
 
-    def _write(self, name: str, fill: Callable[[BinaryIO], Any]) -> None:
+    def _write(self, name: str, fill: Callable[[BinaryIO], ResultT]) -> ResultT:
         path = self.root / name
         temporary = path.with_name(f"{path.name}{_TEMPORARY}{uuid.uuid4().hex[:8]}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                fill(file)
+                result = fill(file)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -140,6 +148,37 @@ class Folder:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise cannot_write(path, error) from error
+        return result
+
+
+class HashingSink:
+    """A file being written that knows the size and sha256 of what went into it.
+
+    It saves reading a file back to hash it. `close` leaves the file open, for its owner to fsync.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.written = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self._file.write(data)
+        self._hash.update(data)
+        size = memoryview(data).nbytes
+        self.written += size
+        return size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

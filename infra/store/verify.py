@@ -14,6 +14,7 @@ from arbitrage.errors import DamagedRunError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import FileEntry, Folder
 from arbitrage.infra.store.manifest import read_manifest
+from arbitrage.schema import GENERATED, GRAVEYARD, PROMPTS, ROUTES, VERDICTS
 
 TOTALS = (
     "prompts",
@@ -26,6 +27,13 @@ TOTALS = (
     "chosen",
 )
 _KEY = ["prompt_id", "teacher", "sample_index"]
+# What is read of each part. Score columns differ from run to run and are vouched for by the hash.
+_READ = {
+    "prompts": PROMPTS,
+    "routes": ROUTES,
+    "candidates": pa.schema([*GENERATED, *VERDICTS]),
+    "graveyard": GRAVEYARD,
+}
 
 
 @dataclass(slots=True)
@@ -80,45 +88,90 @@ def verify_run(path: str | Path) -> Verification:
         found.problems.append(str(error))
         return found
     found.shards = len(manifest["shards"])
-    _check_files(folder, manifest, found)
+    rows = _check_files(folder, manifest, found)
+    _check_views(folder, manifest["views"], found)
     seen: set[str] = set()
     for shard in range(found.shards):
-        _check_shard(folder, shard, seen, found)
+        _check_shard(folder, shard, rows, seen, found)
     _check_totals(manifest, found)
     return found
 
 
-def _check_files(folder: Folder, manifest: dict[str, Any], found: Verification) -> None:
+def _check_files(folder: Folder, manifest: dict[str, Any], found: Verification) -> dict[str, int]:
+    """Compare every file with its entry; returns the rows each is listed with."""
     listed = [FileEntry(**entry) for shard in manifest["shards"] for entry in shard["files"]]
     for view in manifest["views"].values():
         listed += [FileEntry(**entry) for entry in view["files"]]
     for entry in listed:
-        if not folder.exists(entry.path):
+        try:
+            whole = folder.entry(entry.path, entry.rows) == entry
+        except FileNotFoundError:
             found.problems.append(f"{entry.path} is missing")
-        elif folder.entry(entry.path, entry.rows) != entry:
-            found.problems.append(
-                f"{entry.path} is not the file the manifest lists (sha256 differs)"
-            )
-    known = {entry.path for entry in listed}
+        except OSError as error:
+            found.problems.append(f"{entry.path} cannot be read: {error.strerror or error}")
+        else:
+            if not whole:
+                found.problems.append(
+                    f"{entry.path} is not the file the manifest lists (sha256 differs)"
+                )
+    rows = {entry.path: entry.rows for entry in listed}
     for kind in (*layout.PARTS, layout.VIEWS):
         for name in folder.names(kind):
-            if name not in known:
+            if name not in rows:
                 found.problems.append(f"{name} is not in the manifest")
+    return rows
 
 
-def _check_shard(folder: Folder, shard: int, seen: set[str], found: Verification) -> None:
+def _check_views(folder: Folder, views: dict[str, Any], found: Verification) -> None:
+    for name, view in views.items():
+        counted = 0
+        for entry in view["files"]:
+            if entry["path"].endswith(".arrow"):
+                try:
+                    with (
+                        pa.memory_map(str(folder / entry["path"])) as source,
+                        pa.ipc.open_stream(source) as reader,
+                    ):
+                        counted += sum(batch.num_rows for batch in reader)
+                except (pa.ArrowException, OSError, ValueError) as error:
+                    found.problems.append(f"{entry['path']} cannot be read: {error}")
+        if counted != view["rows"]:
+            found.problems.append(
+                f"view {name}: {counted} rows in its files, {view['rows']} listed"
+            )
+
+
+def _check_shard(
+    folder: Folder, shard: int, rows: dict[str, int], seen: set[str], found: Verification
+) -> None:
     tables: dict[str, pl.DataFrame] = {}
     for kind in layout.PARTS:
+        name = layout.part(kind, shard)
         try:
-            frame = pl.from_arrow(folder.read_table(layout.part(kind, shard)))
+            tables[kind] = _read_part(folder, name, _READ[kind])
         except (DamagedRunError, pa.ArrowException) as error:
             found.problems.append(str(error))
             return
-        assert isinstance(frame, pl.DataFrame)
-        tables[kind] = frame
+        if tables[kind].height != rows.get(name):
+            found.problems.append(f"{name}: {tables[kind].height} rows, {rows.get(name)} listed")
     _check_prompts(tables["prompts"], tables["routes"], shard, seen, found)
     _check_candidates(tables["routes"], tables["candidates"], shard, found)
     _check_graveyard(tables["graveyard"], tables["candidates"], shard, found)
+
+
+def _read_part(folder: Folder, name: str, schema: pa.Schema) -> pl.DataFrame:
+    """The declared columns of a part. A flipped byte may have changed a column's name or type, on
+    which polars would stop the process, so both are compared before it sees them."""
+    table = folder.read_table(name)
+    try:
+        table = table.select(schema.names)
+    except KeyError as error:
+        raise DamagedRunError(f"{name} has not the columns of its kind: {error}.") from error
+    if not table.schema.equals(schema, check_metadata=False):
+        raise DamagedRunError(f"{name} has columns of other types than its kind.")
+    frame = pl.from_arrow(pa.Table.from_arrays(table.columns, schema=schema))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _check_prompts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,7 +79,7 @@ def parse_answer(
     """
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list):
-        shown = clip(orjson.dumps(answer, default=str).decode()) if answer else repr(answer)
+        shown = clip(reprlib.repr(answer))
         raise TeacherError("generate.malformed_response", f"no choices: {shown}", transient=True)
     if not choices:
         raise TeacherError("generate.empty_choices", "the answer has no choice", transient=True)
@@ -175,10 +176,11 @@ def _logprobs(choice: Mapping[str, Any]) -> tuple[float | None, int | None]:
     if not isinstance(content, list):
         return None, None
     values = [item.get("logprob") if isinstance(item, dict) else None for item in content]
-    numbers = [float(v) for v in values if isinstance(v, int | float)]
-    total = math.fsum(numbers) if all(map(math.isfinite, numbers)) else math.nan
-    known = len(numbers) == len(values) and math.isfinite(total)
-    return total if known else None, len(values)
+    try:
+        total = math.fsum(v if isinstance(v, int | float) else math.nan for v in values)
+    except (OverflowError, ValueError):  # an integer beyond floats, or inf and -inf together
+        total = math.nan
+    return total if math.isfinite(total) else None, len(values)
 
 
 def _count(value: Any) -> int | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import importlib
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -62,14 +60,7 @@ def requests_for() -> Callable[..., Request]:
 @pytest.fixture(scope="session")
 def stand_in() -> ModuleType:
     """tests/stand_in_server.py as a module."""
-    path = Path(__file__).parents[2] / "stand_in_server.py"
-    spec = importlib.util.spec_from_file_location("stand_in_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["stand_in_server"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("stand_in_server")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arbitrage.config import TeacherConfig
@@ -90,7 +90,7 @@ def test_tokens_of_several_choices_are_known_only_from_logprobs():
     assert [(c.completion_tokens, c.sum_logprob) for c in counted] == [(2, -1.5), (0, 0.0)]
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None, "x"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None, "x", 10**400])
 def test_logprobs_that_are_not_numbers_give_null(bad):
     logprobs = {"content": [{"logprob": -1.0}, {"logprob": bad}]}
     (completion,) = _parse({"choices": [_choice("a", logprobs=logprobs)]})
@@ -132,6 +132,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@example(answer=-(2**63) - 1, choices=[], samples=1)
 @given(answer=ANY_JSON, choices=st.lists(ANY_JSON, max_size=3), samples=st.integers(1, 3))
 def test_any_json_gives_each_sample_or_a_reason(answer, choices, samples):
     for candidate in (answer, {"choices": choices}):
