@@ -92,9 +92,6 @@ def answer_text(messages: list[dict[str, str]], seed: int, index: int, tokens: i
     return glue.join(pieces[(number >> (i % 48)) % step] for i in range(tokens))
 
 
-_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-
-
 def bend(answer: dict[str, Any], mode: str) -> dict[str, Any]:
     """The faults that are a change of the JSON."""
     message = answer["choices"][0]["message"]

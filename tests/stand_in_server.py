@@ -22,7 +22,10 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import orjson
+import xxhash
 from stand_in_behaviour import MODES, Behaviour, Stats, answer_text, bend
+
+_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 class _Connection(asyncio.Protocol):
