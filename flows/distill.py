@@ -12,11 +12,12 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from arbitrage.config import RunConfig
+from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.tasks.decide import decide_candidates, merge_moments
-from arbitrage.tasks.generate import generate_candidates, open_teachers
+from arbitrage.tasks.generate import generate_candidates, open_teachers, rest_teachers
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
@@ -51,7 +52,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         shards = load_prompts(uri)
         progress = RunProgress(uri, shards)
         board.enter("generating and scoring")
-        complete_shards(uri, shards, config.run.workers, progress)
+        complete_shards(config, uri, shards, progress)
         board.enter("deciding")
         merge_moments(uri, shards)
         in_window(lambda shard: decide_candidates.submit(uri, shard), shards, config.run.workers)
@@ -63,15 +64,35 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     return uri
 
 
-def complete_shards(uri: str, shards: int, workers: int, progress: RunProgress) -> None:
-    """Route, generate and score every shard, at most `workers` of them at the same time."""
+def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgress) -> None:
+    """Route, generate and score every shard, at most `workers` of them at the same time.
 
-    def submit(shard: int) -> PrefectFuture[None]:
-        routed = route_prompts.submit(uri, shard)
-        generated = generate_candidates.submit(uri, shard, wait_for=[routed], return_state=False)
+    Teachers that need a device for themselves take turns: all shards ask the first, then its server
+    stops and all ask the next. A shard is scored once its last teacher has answered.
+    """
+    *earlier, last = waves(config.teachers)
+    names = list(last.teachers) if earlier else None
+    for wave in earlier:
+
+        def ask(shard: int, teachers: tuple[str, ...] = wave.teachers) -> PrefectFuture[None]:
+            return generate_shard(uri, shard, list(teachers))
+
+        in_window(ask, shards, config.run.workers)
+        rest_teachers(uri, wave.exclusive)
+
+    def ask_and_score(shard: int) -> PrefectFuture[None]:
+        generated = generate_shard(uri, shard, names)
         return score_candidates.submit(uri, shard, wait_for=[generated], return_state=False)
 
-    in_window(submit, shards, workers, progress.advance)
+    in_window(ask_and_score, shards, config.run.workers, progress.advance)
+    rest_teachers(uri, last.exclusive)
+
+
+def generate_shard(uri: str, shard: int, teachers: list[str] | None) -> PrefectFuture[None]:
+    """Route a shard, where that is not done yet, and ask these teachers (None: all of them)."""
+    routed = route_prompts.submit(uri, shard)
+    asked = {} if teachers is None else {"teachers": teachers}
+    return generate_candidates.submit(uri, shard, **asked, wait_for=[routed], return_state=False)
 
 
 def in_window(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from arbitrage.config import RunConfig
-from arbitrage.infra.generation.estimate import Plan, Planner
+from arbitrage.infra.generation.estimate import Planner, recorded_tokens
+from arbitrage.infra.generation.plan import Plan
 from arbitrage.infra.sources import read_prompts
 from arbitrage.routers.drawing import route
 
@@ -13,7 +14,7 @@ def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
 
     Draws are seeded by prompt, so the counts are those the run will have.
     """
-    planner = Planner(config, seconds_per_request)
+    planner = Planner(config, recorded_tokens(config), seconds_per_request)
     for chunk in read_prompts(config.prompts, chunk_rows=config.run.shard_size):
         routed = route(chunk.prompts, config)
         planner.add(

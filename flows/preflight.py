@@ -67,14 +67,14 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
 
 
 def _ask(config: TeacherConfig) -> str:
-    async def ask() -> str:
-        teacher = registry.teachers.get(config.backend).plugin(config)
+    async def ask(endpoint: TeacherConfig) -> str:
+        teacher = registry.teachers.get(endpoint.backend).plugin(endpoint)
         try:
             return str(await teacher.check())
         finally:
             await teacher.close()
 
-    return asyncio.run(ask())
+    return "; ".join(asyncio.run(ask(endpoint)) for endpoint in config.endpoints())
 
 
 def _route_nothing(config: RunConfig) -> str:

@@ -17,6 +17,7 @@ from arbitrage.flows.explanation import Explanation
 from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.generation.requests import plan_requests
 from arbitrage.infra.generation.rows import generated_rows, route_facts
+from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.sources import read_prompts
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.routers.drawing import route
@@ -55,7 +56,10 @@ def _decided(
         rows.extend(generated_rows(request, completions, facts))
 
     with TeacherPool(config.teachers) as pool:
-        pool.complete(requests, collect, threading.Event())
+        for wave in waves(config.teachers):
+            theirs = [request for request in requests if request.teacher in wave.teachers]
+            pool.complete(theirs, collect, threading.Event())
+            pool.rest(wave.exclusive)
     order = {request.prompt_id: place for place, request in enumerate(requests)}
     rows.sort(key=lambda row: (order[row["prompt_id"]], row["teacher"], row["sample_index"]))
     scored = score_table(table_of(rows, GENERATED), prompts, config)

@@ -50,6 +50,7 @@ def redecide(
 def decide_again(finished: FinishedRun, run: Run) -> Path:
     """The steps after generation, in order, over the finished run's shards."""
     config: RunConfig = run.config
+    run.carry_planned({name: finished.manifest.get(name, {}) for name in ("plan", "usage")})
     for shard in range(finished.shards):
         stage_shard(finished, run, shard)
         commit_scores(

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from arbitrage.infra.generation.budget import Budget
 from arbitrage.infra.generation.counts import GenerationCounts
+from arbitrage.infra.generation.death import Deaths, Handed
 from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.generation.requests import plan_requests
 from arbitrage.infra.generation.rows import generated_rows, route_facts
+from arbitrage.infra.generation.waves import wave_of
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
+from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
+from arbitrage.infra.store.usage import UsageLog, read_usage, spent_usd
+from arbitrage.infra.teachers.base import Completion, Request
+from arbitrage.tasks.deaths import hand_over
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
-_pools: dict[str, TeacherPool] = {}
+
+@dataclass(frozen=True, slots=True)
+class Teachers:
+    """The teachers of a run in this process, and the log of what they use."""
+
+    pool: TeacherPool
+    usage: UsageLog
+
+
+_opened: dict[str, Teachers] = {}
 _lock = threading.Lock()
 
 
@@ -30,22 +47,37 @@ _lock = threading.Lock()
     persist_result=True,
     result_serializer="json",
 )
-def generate_candidates(uri: str, shard: int) -> None:
-    """Ask for what the journal does not hold yet; every finished request is recorded at once."""
+def generate_candidates(uri: str, shard: int, teachers: list[str] | None = None) -> None:
+    """Ask for what the journal does not hold yet; every finished request is recorded at once.
+
+    `teachers` are those of one wave (infra/generation/waves.py); None asks all.
+    """
     run = unfinished(uri)
     if run.is_scored(shard):
         return
     routes = run.routes(shard)
     facts = route_facts(routes, run.config)
+    wave = wave_of(run.config.teachers, teachers)
     with run.journal(shard) as journal:
-        requests = plan_requests(run.prompts(shard), routes, run.config, journal.finished())
+        planned = plan_requests(run.prompts(shard), routes, run.config, journal.finished())
+        requests = [request for request in planned if request.teacher in wave.teachers]
         board.add(requested=sum(len(request.samples) for request in requests))
-        shared_pool(run).complete(
-            requests,
-            lambda request, done: journal.record(generated_rows(request, done, facts)),
-            stop,
-            BoardUpdates(),
-        )
+        opened = shared_teachers(run)
+
+        def keep(request: Request, completions: list[Completion]) -> Awaitable[None]:
+            opened.usage.record(request, completions)
+            return journal.record(generated_rows(request, completions, facts))
+
+        def hand_back(orphans: Sequence[Request], deaths: Deaths) -> Handed:
+            handed = hand_over(run, shard, facts, orphans, deaths, closed=wave.over)
+            # The others' turn comes in a later wave, which finds them in the new routes.
+            now = [r for r in handed.requests if r.teacher in wave.open_to_moves]
+            return replace(handed, requests=now)
+
+        try:
+            opened.pool.complete(requests, keep, stop, BoardUpdates(), hand_back)
+        finally:
+            opened.usage.flush()
 
 
 class BoardUpdates:
@@ -60,12 +92,25 @@ class BoardUpdates:
         self._finished, self._failed = finished, failed
 
 
-def shared_pool(run: Run) -> TeacherPool:
+def shared_teachers(run: Run) -> Teachers:
     """The teachers of a run, shared by all its shards in this process."""
     with _lock:
-        if run.uri not in _pools:
-            _pools[run.uri] = TeacherPool(run.config.teachers)
-        return _pools[run.uri]
+        if run.uri not in _opened:
+            folder = run.folder / layout.USAGE
+            limit = run.config.run.budget_usd
+            spent = 0.0 if limit is None else spent_usd(read_usage(folder))
+            budget = None if limit is None else Budget(limit, spent)
+            pool = TeacherPool(run.config.teachers, budget=budget)
+            _opened[run.uri] = Teachers(pool, UsageLog(folder))
+        return _opened[run.uri]
+
+
+def rest_teachers(uri: str, names: Iterable[str]) -> None:
+    """Close these teachers of a run in this process; they open again if they are asked again."""
+    with _lock:
+        opened = _opened.get(uri)
+    if opened is not None:
+        opened.pool.rest(names)
 
 
 @contextmanager
@@ -75,6 +120,9 @@ def open_teachers(uri: str) -> Iterator[None]:
         yield
     finally:
         with _lock:
-            pool = _pools.pop(uri, None)
-        if pool is not None:
-            pool.close()
+            teachers = _opened.pop(uri, None)
+        if teachers is not None:
+            try:
+                teachers.pool.close()
+            finally:
+                teachers.usage.close()

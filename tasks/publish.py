@@ -7,11 +7,15 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from arbitrage.infra.generation.plan import Plan
 from arbitrage.infra.report.card import render_card
 from arbitrage.infra.report.counts import Counts, merged
 from arbitrage.infra.report.html import render_report
+from arbitrage.infra.report.planned import usage_totals
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.publish import commit_manifest, manifest_content, run_totals
+from arbitrage.infra.store.run import Run
+from arbitrage.infra.store.usage import read_usage
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
 
@@ -28,10 +32,17 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     run = unfinished(uri)
     commits = list(run.commits(shards))
     counts = merged(Counts.from_json(commit["counts"]) for commit in commits)
-    totals = run_totals(run, shards, counts)
-    content = manifest_content(run, commits, views, counts.to_json(), totals)
+    planned = run.carried_planned() or planned_and_used(run, shards)
+    totals = usage_totals(run_totals(run, shards, counts), planned["usage"])
+    content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
     texts = {
         layout.CARD: render_card(run.folder.root, content),
         layout.REPORT: render_report(run.folder.root, content),
     }
     commit_manifest(run.folder, content, texts)
+
+
+def planned_and_used(run: Run, shards: int) -> dict[str, Any]:
+    """What the shards were expected to ask of each teacher, and what was used."""
+    plan = sum((Plan.from_json(part) for part in run.plans(shards)), Plan())
+    return {"plan": plan.to_json(), "usage": read_usage(run.folder / layout.USAGE)}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from arbitrage.infra.generation.estimate import SECONDS_PER_REQUEST, Planner, recorded_tokens
+from arbitrage.infra.store.run import attach
 from arbitrage.routers.drawing import route
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
@@ -21,5 +25,15 @@ def route_prompts(uri: str, shard: int) -> None:
     """Draw teachers for a shard's prompts; what has none goes to the graveyard."""
     run = unfinished(uri)
     if not run.is_routed(shard):
-        routed = route(run.staged_prompts(shard), run.config)
+        prompts = run.staged_prompts(shard)
+        routed = route(prompts, run.config)
+        planner = Planner(run.config, _recorded(uri), SECONDS_PER_REQUEST)
+        planner.add(prompts, routed.routes, routed.unroutable.num_rows)
+        run.commit_plan(shard, planner.plan().to_json())
         run.commit_routes(shard, routed.routes, routed.unroutable)
+
+
+@lru_cache(maxsize=8)
+def _recorded(uri: str) -> dict[str, float]:
+    """Tokens of a recorded completion by teacher, read once a run."""
+    return recorded_tokens(attach(uri).config)

@@ -46,6 +46,7 @@ class Behaviour:
         huge_bytes: size of the body in mode "huge".
         models: what GET /v1/models lists.
         ignores_n: answers one choice whatever `n` says.
+        keeps: the last so many request bodies are kept in the stats.
     """
 
     latency_s: float = 0.0
@@ -59,6 +60,7 @@ class Behaviour:
     huge_bytes: int = 64 << 20
     models: list[str] = field(default_factory=lambda: ["stand-in"])
     ignores_n: bool = False
+    keeps: int = 0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -67,7 +69,7 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Stats:
-    """What the server saw. `bodies` counts completion requests by the hash of their body."""
+    """What the server saw. `bodies` counts them by hash, `kept` are the last ones themselves."""
 
     requests: int = 0
     in_flight: int = 0
@@ -75,6 +77,7 @@ class Stats:
     faults: int = 0
     connections: int = 0
     bodies: Counter[str] = field(default_factory=Counter)
+    kept: list[dict[str, Any]] = field(default_factory=list)
 
 
 def answer_text(messages: list[dict[str, str]], seed: int, index: int, tokens: int) -> str:

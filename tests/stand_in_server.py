@@ -179,6 +179,8 @@ class StandIn:
             and (behaviour.first_of_each is None or stats.bodies[key] <= behaviour.first_of_each)
         )
         asked = orjson.loads(body)
+        if behaviour.keeps:
+            stats.kept = [*stats.kept, asked][-behaviour.keeps :]
         tokens = min(behaviour.tokens, asked.get("max_tokens") or behaviour.tokens)
         delay = behaviour.latency_s + behaviour.token_s * tokens
 

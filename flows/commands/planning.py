@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.table import Table
 
 from arbitrage.config import load_config
 from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json
+
+if TYPE_CHECKING:
+    from arbitrage.infra.generation.plan import Plan
 
 
 def plan(
@@ -30,15 +33,24 @@ def plan(
     if as_json:
         print_json(planned.to_json())
         return
+    console = Console()
+    console.print(
+        f"{planned.prompts:,} prompts, {planned.unroutable:,} unroutable, "
+        f"{planned.requests:,} requests, {planned.candidates:,} candidates\n",
+        highlight=False,
+    )
+    console.print(_plan_table(planned))
+    console.print(
+        "\nPrompt tokens are guessed from a sample, by script. Output tokens and USD: expected / "
+        "at most, from recordings and from sampling.max_tokens; - = not bounded or not priced. "
+        f"Hours assume {seconds_per_request:g} s a request.",
+        highlight=False,
+    )
+
+
+def _plan_table(planned: Plan) -> Table:
     table = Table("teacher", box=None, pad_edge=False)
-    for name in (
-        "requests",
-        "candidates",
-        "prompt tokens",
-        "output tokens at most",
-        "USD at most",
-        "hours",
-    ):
+    for name in ("requests", "candidates", "prompt tokens", "output tokens", "USD", "hours"):
         table.add_column(name, justify="right")
     for teacher in planned.teachers:
         table.add_row(
@@ -46,22 +58,17 @@ def plan(
             f"{teacher.requests:,}",
             f"{teacher.candidates:,}",
             f"{teacher.prompt_tokens:,}",
-            "not bounded" if teacher.output_tokens is None else f"{teacher.output_tokens:,}",
-            "-" if teacher.cost_usd is None else f"{teacher.cost_usd:,.2f}",
+            _two(teacher.expected_output_tokens, teacher.output_tokens, ",d"),
+            _two(teacher.expected_cost_usd, teacher.cost_usd, ",.2f"),
             f"{teacher.hours:.2f}",
         )
-    console = Console()
-    console.print(
-        f"{planned.prompts:,} prompts, {planned.unroutable:,} unroutable, "
-        f"{planned.requests:,} requests, {planned.candidates:,} candidates\n",
-        highlight=False,
-    )
-    console.print(table)
-    console.print(
-        "\nPrompt tokens are guessed as UTF-8 bytes / 4; output tokens and USD are bounds from "
-        f"sampling.max_tokens; hours assume {seconds_per_request:g} s a request.",
-        highlight=False,
-    )
+    return table
+
+
+def _two(expected: float | None, bound: float | None, form: str) -> str:
+    """Expected and at most, one number where they are the same."""
+    texts = ["-" if value is None else format(value, form) for value in (expected, bound)]
+    return texts[0] if texts[0] == texts[1] else " / ".join(texts)
 
 
 def preview(

@@ -93,16 +93,35 @@ def show_run(path: Path) -> dict[str, Any]:
 
 
 def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any]) -> None:
-    """Exit 3, and say so, where more failed than the config tolerates."""
-    totals = manifest["totals"]
+    """Exit 3, and say so: a teacher died, the budget ran out, or more failed than tolerated."""
+    from arbitrage.infra.generation.budget import SPENT
+
+    totals, deaths = manifest["totals"], manifest.get("deaths", [])
+    for death in deaths:
+        say.print(
+            f"dead teacher: {death['teacher']} ({death['reason']}): {death['rerouted']} of its "
+            f"candidates were asked of others, {death['failed']} failed.",
+            highlight=False,
+            markup=False,
+        )
     share = totals["failed"] / totals["requested"] if totals["requested"] else 1.0
-    if share <= config.run.max_failed_share:
+    unasked = sum(cell["failures"].get(SPENT, 0) for cell in manifest["counts"]["cells"])
+    if unasked:
+        say.print(
+            f"budget: run.budget_usd = {config.run.budget_usd or 0:g} is spent "
+            f"({totals['cost_usd']:.4f} USD): {unasked} of {totals['requested']} requested "
+            f"candidates were not asked for ({SPENT}).",
+            highlight=False,
+        )
+    too_many = share > config.run.max_failed_share
+    if not (unasked or too_many or deaths):
         return
-    say.print(
-        f"shortfall: {totals['failed']} of {totals['requested']} requested candidates failed "
-        f"({share:.1%}, tolerated {config.run.max_failed_share:.1%}: run.max_failed_share).",
-        highlight=False,
-    )
+    if unasked or too_many:
+        say.print(
+            f"shortfall: {totals['failed']} of {totals['requested']} requested candidates failed "
+            f"({share:.1%}, tolerated {config.run.max_failed_share:.1%}: run.max_failed_share).",
+            highlight=False,
+        )
     sys.stdout.flush()
     raise typer.Exit(SHORTFALL)
 
@@ -111,13 +130,17 @@ def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> Path:
     say.print("starting Prefect", highlight=False)
     from arbitrage.flows.display import showing_progress
     from arbitrage.flows.distill import distill
+    from arbitrage.infra.generation.death import AllTeachersDeadError
 
+    command = shlex.join(["arbitrage", *sys.argv[1:]])
     try:
         with showing_progress(say):
             return Path(distill(config, run_id=run_id, new=new))
     except InterruptedRunError as error:
-        command = shlex.join(["arbitrage", *sys.argv[1:]])
         raise InterruptedRunError(error.what, mend=f"Continue with: {command}") from None
+    except AllTeachersDeadError as error:
+        go_on = f"continue with: {command}"
+        raise AllTeachersDeadError.of(error.deaths, go_on) from None
 
 
 def add_to(app: typer.Typer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from arbitrage.infra.generation.counts import GenerationCounts
 from arbitrage.infra.teachers.base import Completion, Request
@@ -20,6 +20,7 @@ class Call:
         stopping: nothing new of it is sent.
         tasks: its requests in work, each in flight or at the sink.
         timers: its requests that wait to be sent again, each with what to do if it is dropped.
+        orphans: requests (still counted in `left`) whose teacher is dead, for the caller to take.
     """
 
     def __init__(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
@@ -29,6 +30,7 @@ class Call:
         self.stopping = False
         self.tasks: set[asyncio.Task[None]] = set()
         self.timers: dict[asyncio.TimerHandle, Callable[[], None]] = {}
+        self.orphans: list[Request] = []
         self._loop = loop
         self._over: asyncio.Future[None] = loop.create_future()
 
@@ -39,6 +41,21 @@ class Call:
             await result
         self.counts.add(request.teacher, completions)
         self.left -= 1
+        if self.left == 0:
+            self._end()
+
+    def settle(self, outcomes: Sequence[tuple[Request, list[Completion]]]) -> None:
+        """Deliver requests that ended without an answer, one after the other."""
+
+        async def deliver() -> None:
+            for request, completions in outcomes:
+                await self.deliver(request, completions)
+
+        self.started(self._loop.create_task(deliver()))
+
+    def replaced(self, count: int) -> None:
+        """So many orphans are no longer waited for: others were asked in their place."""
+        self.left -= count
         if self.left == 0:
             self._end()
 

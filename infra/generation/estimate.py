@@ -2,100 +2,143 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import polars as pl
 import pyarrow as pa
 
 from arbitrage.config import RunConfig, TeacherConfig
+from arbitrage.infra.generation.plan import Plan, TeacherPlan
+from arbitrage.infra.generation.tokens import TOKENS_PER_TURN, guess_tokens, guessed_tokens
+from arbitrage.infra.teachers.recordings import load_recordings
 
-_BYTES_PER_TOKEN = 4
+# Time of one request where nobody says better.
+SECONDS_PER_REQUEST = 10.0
+
+# Prompts a language and shard, and recordings a teacher, that token counts are guessed from.
+_SAMPLED_PROMPTS = 64
+_SAMPLED_RECORDINGS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherPlan:
-    """One teacher's share. Tokens and cost are upper bounds; None = not bounded or not priced.
+def recorded_tokens(config: RunConfig) -> dict[str, float]:
+    """Mean tokens of a recorded completion, by the name of each teacher that replays recordings.
 
-    `prompt_tokens` is a guess (UTF-8 bytes / 4); `hours` rests on an assumed time per request.
+    As recorded, else guessed from the text. Raises ConfigError where recordings cannot be read.
     """
-
-    name: str
-    requests: int
-    candidates: int
-    prompt_tokens: int
-    output_tokens: int | None
-    cost_usd: float | None
-    hours: float
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The whole run: input rows, those no teacher would answer, and each teacher's share."""
-
-    prompts: int
-    unroutable: int
-    teachers: list[TeacherPlan]
-
-    @property
-    def requests(self) -> int:
-        return sum(teacher.requests for teacher in self.teachers)
-
-    @property
-    def candidates(self) -> int:
-        return sum(teacher.candidates for teacher in self.teachers)
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "requests": self.requests, "candidates": self.candidates}
+    means = {}
+    for teacher in config.teachers:
+        if teacher.backend != "replay":
+            continue
+        given = teacher.extras["recordings"]
+        paths = [given] if isinstance(given, str) else given
+        name = teacher.extras.get("recorded_as") or teacher.name
+        rows = load_recordings(paths, name, teacher=teacher.name).some(_SAMPLED_RECORDINGS)
+        guess = guessed_tokens(pl.col("completion").fill_null(""))
+        tokens = pl.DataFrame(rows).select(pl.coalesce("completion_tokens", guess).mean())
+        means[teacher.name] = float(tokens.item() or 0.0)
+    return means
 
 
 class Planner:
-    """Adds up routed shards, one after the other, in bounded memory."""
+    """Adds up routed shards, one after the other, in bounded memory.
 
-    def __init__(self, config: RunConfig, seconds_per_request: float) -> None:
+    Args:
+        recorded: what `recorded_tokens` gave.
+    """
+
+    def __init__(
+        self, config: RunConfig, recorded: Mapping[str, float], seconds_per_request: float
+    ) -> None:
         self._config = config
+        self._recorded = recorded
         self._seconds = seconds_per_request
         self._prompts = self._unroutable = 0
-        self._requests: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._tokens: Counter[str] = Counter()
 
     def add(self, prompts: pa.Table, routes: pa.Table, unroutable: int) -> None:
         """Count one shard's routes; `unroutable` input rows ask for nothing."""
         self._prompts += routes.num_rows + unroutable
         self._unroutable += unroutable
-        texts = pl.from_arrow(prompts.select(["prompt_id", "messages"]))
-        drawn = pl.from_arrow(routes.select(["prompt_id", "drawn"]))
-        assert isinstance(texts, pl.DataFrame)
-        assert isinstance(drawn, pl.DataFrame)
-        content = pl.col("messages").list.eval(pl.element().struct.field("content").str.len_bytes())
-        sizes = texts.select("prompt_id", size=content.list.sum())
+        drawn = pl.DataFrame(routes.select(["prompt_id", "drawn"])).explode("drawn").drop_nulls()
         shares = (
-            drawn.explode("drawn")
-            .join(sizes, on="prompt_id")
+            drawn.join(_prompt_tokens(prompts), on="prompt_id")
             .group_by("drawn")
-            .agg(requests=pl.len(), size=pl.col("size").sum())
+            .agg(asked=pl.len(), tokens=pl.col("tokens").sum())
         )
-        for teacher, requests, size in shares.iter_rows():
-            self._requests[teacher] += requests
-            self._bytes[teacher] += size
+        for teacher, asked, tokens in shares.iter_rows():
+            self._asked[teacher] += asked
+            self._tokens[teacher] += round(tokens)
 
     def plan(self) -> Plan:
         shares = [self._share(teacher) for teacher in self._config.teachers]
-        return Plan(self._prompts, self._unroutable, shares)
+        return Plan(self._prompts, self._unroutable, self._seconds, shares)
 
     def _share(self, teacher: TeacherConfig) -> TeacherPlan:
-        requests = self._requests[teacher.name]
-        candidates = requests * self._config.run.samples
-        longest, price = teacher.sampling.max_tokens, teacher.cost_per_million_tokens
-        tokens = None if longest is None else candidates * longest
+        asked, samples = self._asked[teacher.name], self._config.run.samples
+        each = requests_per_prompt(teacher, samples)
+        requests, candidates = asked * each, asked * samples
+        prompt_tokens = self._tokens[teacher.name] * each + requests * _system_tokens(teacher)
+        longest = teacher.sampling.max_tokens
+        bound = None if longest is None else candidates * longest
+        recorded = self._recorded.get(teacher.name)
+        expected = bound if recorded is None else round(candidates * recorded)
         calls = teacher.backend != "replay"
         return TeacherPlan(
             name=teacher.name,
             requests=requests,
             candidates=candidates,
-            prompt_tokens=self._bytes[teacher.name] // _BYTES_PER_TOKEN,
-            output_tokens=tokens,
-            cost_usd=None if price is None or tokens is None else tokens * price / 1e6,
-            hours=requests * self._seconds / teacher.max_concurrency / 3600 if calls else 0.0,
+            prompt_tokens=prompt_tokens,
+            output_tokens=bound,
+            cost_usd=_cost_usd(teacher, prompt_tokens if calls else 0, bound),
+            expected_output_tokens=expected,
+            expected_cost_usd=_cost_usd(teacher, prompt_tokens if calls else 0, expected),
+            hours=self._hours(teacher, requests, prompt_tokens + (expected or 0)) if calls else 0.0,
         )
+
+    def _hours(self, teacher: TeacherConfig, requests: int, tokens: int) -> float:
+        """The longest of: requests at its concurrency, requests and tokens at its rate limits."""
+        at_once = teacher.max_concurrency * len(teacher.base_urls or [None])
+        seconds = [requests * self._seconds / at_once]
+        if teacher.requests_per_minute is not None:
+            seconds.append(60 * requests / teacher.requests_per_minute)
+        if teacher.tokens_per_minute is not None:
+            seconds.append(60 * tokens / teacher.tokens_per_minute)
+        return max(seconds) / 3600
+
+
+def requests_per_prompt(teacher: TeacherConfig, samples: int) -> int:
+    """Requests that ask one prompt's `samples`: greedy ones apart, `n` as the teacher takes it."""
+    most: int | None = getattr(teacher.params, "most_samples", None)
+    greedy = min(teacher.sampling.greedy_samples or 0, samples)
+    groups = [count for count in (samples - greedy, greedy) if count]
+    return sum(1 if most is None else math.ceil(count / most) for count in groups)
+
+
+def _cost_usd(teacher: TeacherConfig, prompts: int, output: int | None) -> float | None:
+    return None if teacher.price is None else teacher.price.cost_usd(prompts, output, None)
+
+
+def _system_tokens(teacher: TeacherConfig) -> int:
+    system: str | None = getattr(teacher.params, "system", None)
+    return 0 if system is None else round(guess_tokens(system)) + TOKENS_PER_TURN
+
+
+def _prompt_tokens(prompts: pa.Table) -> pl.DataFrame:
+    """prompt_id, tokens: bytes of its turns × the tokens a byte of some prompts of its language."""
+    columns = ["prompt_id", "language", "messages"]
+    contents = pl.col("messages").list.eval(pl.element().struct.field("content"))
+    frame = pl.DataFrame(prompts.select(columns)).select(
+        "prompt_id",
+        "language",
+        text=contents.list.join("\n"),
+        turns=pl.col("messages").list.len(),
+    )
+    size = pl.col("text").str.len_bytes()
+    ratio = guessed_tokens(pl.col("text")).sum() / size.sum().clip(lower_bound=1)
+    some = frame.group_by("language").head(_SAMPLED_PROMPTS)
+    ratios = some.group_by("language").agg(ratio=ratio)
+    tokens = size * pl.col("ratio") + pl.col("turns") * TOKENS_PER_TURN
+    return frame.join(ratios, on="language").select("prompt_id", tokens=tokens)

@@ -10,221 +10,316 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from arbitrage.infra.generation.call import Call
-from arbitrage.infra.teachers.base import (
-    Completion,
-    Request,
-    Teacher,
-    TeacherError,
-    failed,
-)
+from arbitrage.infra.generation.death import STALLED, Death
+from arbitrage.infra.generation.job import Endpoint, Job, check_complete, split
+from arbitrage.infra.generation.waiting import Queue
+from arbitrage.infra.teachers.base import Completion, Request, Teacher, TeacherError, failed
+from arbitrage.infra.teachers.breaker import BreakerPolicy
+from arbitrage.infra.teachers.buckets import RateLimits, RetryBudget
 from arbitrage.infra.teachers.pacing import Pacer, RetryPolicy
-
-BATCH = 256
-
-
-@dataclass(slots=True)
-class _Job:
-    call: Call
-    request: Request
-    attempts: int = 0
-    holds_slot: bool = False
 
 
 class Lane:
-    """Sends one teacher's requests, first call first, never more than its pacer allows.
+    """Sends one teacher's requests, first call first, never more than its pacers allow.
 
-    Tasks alive: at most twice max_concurrency, in flight or at the sink; those that wait for a
-    retry are timers, at most max_concurrency too.
+    Requests go to the endpoint with the fewest in flight. One that fails through an endpoint that
+    is down goes back to the queue. Once all endpoints were down for the teacher's dead_after_s it
+    is dead: what waits is handed back to its call, and so is whatever comes later.
+
+    Tasks alive: at most twice what may be in flight, at a server or at the sink.
+
+    Args:
+        teachers: one for each endpoint, with the same config but for the address.
+        breaker: when an endpoint counts as down; by default fitted to dead_after_s.
+        on_death: called once, after what waited was handed back.
     """
 
     def __init__(
-        self, teacher: Teacher, policy: RetryPolicy, loop: asyncio.AbstractEventLoop
+        self,
+        teachers: Sequence[Teacher],
+        policy: RetryPolicy,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        breaker: BreakerPolicy | None = None,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
-        self.teacher = teacher
-        self.config = teacher.config
-        self.pacer = Pacer(self.config.max_concurrency)
+        config = self.config = teachers[0].config
+        after_s, stall_s = config.dead_after_s, config.longest_stall_s
+        if breaker is None:
+            breaker = BreakerPolicy(probe_s=min(1.0, after_s / 4), cap_s=min(30.0, after_s / 2))
+        most, first = config.max_concurrency, config.initial_concurrency
+        self.endpoints = [
+            Endpoint(teacher, Pacer(most, first, breaker=breaker, stall_s=stall_s))
+            for teacher in teachers
+        ]
+        self.death: Death | None = None
+        self._on_death = on_death
         self._policy = policy
+        self._limits = RateLimits(
+            config.requests_per_minute, config.tokens_per_minute, config.sampling.max_tokens
+        )
+        self._queue = Queue(RetryBudget(most * len(teachers)))
         self._loop = loop
         self._open = False
         self._opening: asyncio.Task[None] | None = None
-        self._waiting: deque[tuple[Call, deque[Request]]] = deque()
-        self._again: deque[_Job] = deque()
-        self._pausing = 0
+        self._pausing: dict[asyncio.TimerHandle, Job] = {}
+        self._orphans: list[Job] = []
         self._alive = 0
+        self._most_alive = 2 * most * len(teachers)
         self._wake: asyncio.TimerHandle | None = None
-        self._batched = type(teacher).generate_many is not Teacher.generate_many
-        self._batches: asyncio.Task[None] | None = None
+        self._tick_s = min(1.0, stall_s / 4, after_s / 4)
+        self._tick: asyncio.TimerHandle | None = None
+        self._handing_back: asyncio.Task[None] | None = None
 
     def enqueue(self, call: Call, requests: Iterable[Request]) -> None:
         """Add a call's requests for this teacher."""
-        most = self.teacher.samples_per_request
+        most = self.endpoints[0].teacher.samples_per_request
         queue = deque(part for request in requests for part in split(request, most))
         call.left += len(queue)
-        self._waiting.append((call, queue))
+        if self.death is not None:
+            call.orphans.extend(queue)
+            return
+        self._queue.add(call, queue)
         if self._open:
-            self._fill()
+            self._begin()
         elif self._opening is None:
             self._opening = self._loop.create_task(self._open_teacher())
 
     async def _open_teacher(self) -> None:
         try:
-            await self.teacher.open()
+            await asyncio.gather(*(endpoint.teacher.open() for endpoint in self.endpoints))
         except Exception as error:  # noqa: BLE001 (each waiting call raises it; else it would hang)
-            calls = [call for call, _ in self._waiting]
-            self._waiting.clear()
+            calls = self._queue.calls()
+            self._queue.drain()
             self._opening = None
             for call in calls:
                 call.fail(error)
         else:
             self._open = True
-            self._fill()
+            self._begin()
 
-    def _front(self) -> tuple[Call, deque[Request]] | None:
-        """The first call that still has something to send."""
-        while self._waiting:
-            call, requests = self._waiting[0]
-            if requests and not call.stopping:
-                return call, requests
-            self._waiting.popleft()
-        return None
+    def _begin(self) -> None:
+        if self._tick is None:
+            for endpoint in self.endpoints:
+                endpoint.pacer.idle_ended()
+            self._tick = self._loop.call_later(self._tick_s, self._look_after)
+        self._fill()
 
-    def _next(self) -> _Job | None:
-        while self._again:
-            job = self._again.popleft()
-            if not job.call.stopping:
-                return job
-        front = self._front()
-        return _Job(front[0], front[1].popleft()) if front else None
+    # What is sent, and where
+
+    def _endpoint(self, now: float) -> Endpoint | None:
+        """Of those that may be sent something, the one with the fewest in flight."""
+        if len(self.endpoints) == 1:
+            only = self.endpoints[0]
+            return only if only.pacer.free(now) > 0 else None
+        free = [endpoint for endpoint in self.endpoints if endpoint.pacer.free(now) > 0]
+        return min(free, key=lambda endpoint: endpoint.pacer.in_flight, default=None)
 
     def _fill(self) -> None:
-        """Start what may start now."""
-        if self._batched:
-            if self._batches is None:
-                self._batches = self._loop.create_task(self._run_batches())
+        """Start what may start now, and wake up when time alone allows more."""
+        if self.death is not None:
             return
-        now, limit = self._loop.time(), self.config.max_concurrency
-        while (
-            self.pacer.free(now) > 0
-            and self._alive < 2 * limit
-            and (self._again or self._pausing < limit)
-        ):
-            if (job := self._next()) is None:
+        now = self._loop.time()
+        while self._alive < self._most_alive:
+            endpoint = self._endpoint(now)
+            if endpoint is None:
+                for other in self.endpoints:
+                    self._wake_in(other.pacer.wait_s(now))
                 return
-            self.pacer.started()
-            job.holds_slot = True
-            self._alive += 1
-            task = self._loop.create_task(self._work(job))
-            # Not in _work's own `finally`: a task cancelled before its first step never gets there.
-            task.add_done_callback(partial(self._ended, job))
-            job.call.started(task)
-        wait_s = self.pacer.wait_s(now)
-        if wait_s > 0 and self._wake is None:
-            self._wake = self._loop.call_later(wait_s, self._woken)
+            job = self._queue.next(now, fresh=not endpoint.pacer.breaker.closed)
+            if job is None:
+                self._wake_in(self._queue.wait_s(now))
+                return
+            if not self._limits.unlimited:
+                job.reserved = self._limits.reservation(job.request)
+                if (wait_s := self._limits.wait_s(now, job.reserved)) > 0:
+                    self._queue.put_back(job)
+                    self._wake_in(wait_s)
+                    return
+                self._limits.take(job.reserved)
+            self._start(job, endpoint, now)
+
+    def _wake_in(self, seconds: float | None) -> None:
+        if seconds is None:
+            return
+        when = self._loop.time() + max(seconds, 0.001)
+        if self._wake is not None:
+            if self._wake.when() <= when:
+                return
+            self._wake.cancel()
+        self._wake = self._loop.call_at(when, self._woken)
 
     def _woken(self) -> None:
         self._wake = None
         self._fill()
 
-    async def _work(self, job: _Job) -> None:
-        """One attempt, and the sink where it was the last."""
+    def _start(self, job: Job, endpoint: Endpoint, now: float) -> None:
+        self._queue.sent(job)
+        counts = job.call.counts
+        counts.sent += 1
+        counts.retries += job.sent > 0
+        job.sent += 1
         job.attempts += 1
-        job.call.counts.sent += 1
-        job.call.counts.retries += job.attempts > 1
+        job.endpoint, job.sent_at, job.recalled = endpoint, now, None
+        job.probe = endpoint.pacer.started(now)
+        endpoint.jobs.add(job)
+        self._alive += 1
+        job.task = self._loop.create_task(self._work(job, endpoint))
+        # Not in _work's own `finally`: a task cancelled before its first step never gets there.
+        job.task.add_done_callback(partial(self._ended, job))
+        job.call.started(job.task)
+
+    # How an attempt ends
+
+    async def _work(self, job: Job, endpoint: Endpoint) -> None:
+        """One attempt, and the sink where it was the last."""
         try:
-            completions = await self.teacher.generate(job.request)
-            _check_complete(job.request, completions, self.config.name)
+            completions = await endpoint.teacher.generate(job.request)
+            check_complete(job.request, completions, self.config.name)
         except TeacherError as error:
-            if error.retry_after_s:
-                self.pacer.pause(
-                    self._loop.time(), min(error.retry_after_s, self._policy.max_retry_after_s)
-                )
-            if error.transient and job.attempts <= self.config.max_retries:
-                if not job.call.stopping:
-                    self._send_later(job, error)
+            outcome = self._failed(job, endpoint, error)
+            if outcome is None:
+                self._fill()
                 return
-            completions = failed(job.request, error.reason, error.detail, retryable=error.retryable)
-        self._release(job)
+            completions = outcome
+        else:
+            endpoint.pacer.answered(self._loop.time())
+            if not self._limits.unlimited:
+                self._limits.correct(job.reserved, completions)
+            self._release(job)
         self._fill()
         await job.call.deliver(job.request, completions)
 
-    def _release(self, job: _Job) -> None:
-        if job.holds_slot:
-            job.holds_slot = False
-            self.pacer.finished()
-
-    def _ended(self, job: _Job, _: asyncio.Task[None]) -> None:
+    def _failed(self, job: Job, endpoint: Endpoint, error: TeacherError) -> list[Completion] | None:
+        """How a failed request ends, or None where it is sent again. Its slot is free then."""
+        now = self._loop.time()
+        if error.retry_after_s:
+            pause_s = min(error.retry_after_s, self._policy.max_retry_after_s)
+            endpoint.pacer.pause(now, pause_s)
+        is_down = endpoint.pacer.failed(now, error, job.sent_at, probe=job.probe)
+        job.probe = False
         self._release(job)
-        self._alive -= 1
-        self._fill()
+        if is_down:
+            job.attempts -= 1
+            self._queue.add_again(job)
+            return None
+        if error.transient and job.attempts <= self.config.max_retries:
+            if not job.call.stopping:
+                self._send_later(job, error)
+            return None
+        return failed(job.request, error.reason, error.detail, retryable=error.retryable)
 
-    def _send_later(self, job: _Job, error: TeacherError) -> None:
+    def _release(self, job: Job) -> bool:
+        """Free its slot; False where it held none any more."""
+        endpoint = job.endpoint
+        if endpoint is None:
+            return False
+        job.endpoint = None
+        endpoint.jobs.discard(job)
+        endpoint.pacer.ended(probe=job.probe)
+        return True
+
+    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
+        was_full = self._alive == self._most_alive
+        self._alive -= 1
+        held = False
+        if job.task is task:  # else it was sent again already
+            job.task = None
+            held = self._release(job)
+            if job.recalled is not None and task.cancelled() and not job.call.stopping:
+                self._recalled(job)
+        if held or was_full:
+            self._fill()
+
+    def _recalled(self, job: Job) -> None:
+        if job.recalled == "dead":
+            self._orphans.append(job)
+        elif job.attempts <= self.config.max_retries:
+            self._queue.add_again(job)
+        else:
+            detail = f"in flight while nothing was answered for {self.config.longest_stall_s:g} s"
+            completions = failed(job.request, STALLED, detail, retryable=True)
+            job.call.settle([(job.request, completions)])
+
+    def _send_later(self, job: Job, error: TeacherError) -> None:
         uniform = random.random()  # noqa: S311 (spreads load, guards nothing)
         delay_s = self._policy.delay_s(job.attempts, error.retry_after_s, uniform)
 
         def ready() -> None:
             del job.call.timers[timer]
-            self._again.append(job)
             no_longer()
-
-        def no_longer() -> None:
-            self._pausing -= 1
+            self._queue.add_again(job)
             self._fill()
 
-        self._pausing += 1
+        def no_longer() -> None:
+            del self._pausing[timer]
+
         timer = self._loop.call_later(delay_s, ready)
+        self._pausing[timer] = job
         job.call.timers[timer] = no_longer
 
-    async def _run_batches(self) -> None:
-        """For teachers with generate_many: no task a request, and the loop breathes in between."""
-        try:
-            while (front := self._front()) is not None:
-                call, requests = front
-                batch = [requests.popleft() for _ in range(min(BATCH, len(requests)))]
-                task = self._loop.create_task(self._answer(call, batch))
-                call.started(task)
-                await asyncio.wait([task])
-        finally:
-            self._batches = None
+    # Watching over the endpoints
 
-    async def _answer(self, call: Call, batch: list[Request]) -> None:
-        answers = self.teacher.generate_many(batch)
-        if answers is None:
-            raise RuntimeError(f'the backend of "{self.config.name}" gave None for a batch')
-        call.counts.sent += len(batch)
-        for request, completions in zip(batch, answers, strict=True):
-            _check_complete(request, completions, self.config.name)
-            await call.deliver(request, completions)
+    def _look_after(self) -> None:
+        """Some times a second while there is work: stalled endpoints, and the teacher's death."""
+        self._tick = None
+        if self.death is not None or not (self._alive or self._pausing or self._queue):
+            return
+        now, after_s = self._loop.time(), self.config.dead_after_s
+        for endpoint in self.endpoints:
+            if endpoint.pacer.stalled(now):
+                endpoint.pacer.trip(now)
+                for job in endpoint.jobs:
+                    job.recall("stalled")
+        if all(endpoint.pacer.dead(now, after_s) for endpoint in self.endpoints):
+            self._die()
+            return
+        self._tick = self._loop.call_later(self._tick_s, self._look_after)
+        self._fill()
+
+    def _die(self) -> None:
+        errors = [endpoint.pacer.last_error for endpoint in self.endpoints]
+        self.death = Death.of(self.config.name, errors)
+        self._orphans += self._queue.drain()
+        for timer, job in list(self._pausing.items()):
+            timer.cancel()
+            job.call.timers.pop(timer)()
+            self._orphans.append(job)
+        jobs = [job for endpoint in self.endpoints for job in endpoint.jobs]
+        tasks = [job.task for job in jobs if job.task is not None]
+        for job in jobs:
+            job.recall("dead")
+        self._handing_back = self._loop.create_task(self._hand_back(tasks))
+
+    async def _hand_back(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """All at once and not before what was in flight is back: a prompt moves as a whole."""
+        if tasks:
+            await asyncio.wait(tasks)
+        for job in self._orphans:
+            if not job.call.stopping:
+                job.call.orphans.append(job.request)
+        self._orphans.clear()
+        self._on_death()
+
+    async def rest(self) -> None:
+        """Release the teacher until its next request. Nothing of it may be in work."""
+        self._open, self._opening = False, None
+        for endpoint in self.endpoints:
+            await endpoint.teacher.close()
 
     async def close(self) -> None:
         """Stop and release the teacher. Calls in progress must have ended."""
-        if self._wake is not None:
-            self._wake.cancel()
-        tasks = [task for task in (self._opening, self._batches) if task and not task.done()]
+        for timer in (self._wake, self._tick):
+            if timer is not None:
+                timer.cancel()
+        tasks = [task for task in (self._opening, self._handing_back) if task and not task.done()]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self.teacher.close()
-
-
-def split(request: Request, most: int | None) -> list[Request]:
-    """A request as several of at most `most` samples."""
-    samples = request.samples
-    if most is None or len(samples) <= most:
-        return [request]
-    return [
-        replace(request, samples=samples[at : at + most]) for at in range(0, len(samples), most)
-    ]
-
-
-def _check_complete(request: Request, completions: list[Completion], teacher: str) -> None:
-    """A backend that loses or invents a sample is a bug, not a failed request."""
-    asked = [sample.index for sample in request.samples]
-    got = [completion.sample_index for completion in completions]
-    if asked != got and sorted(asked) != sorted(got):
-        raise RuntimeError(f'the backend of "{teacher}" answered samples {got} for {asked}')
+        for endpoint in self.endpoints:
+            await endpoint.teacher.close()

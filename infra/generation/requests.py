@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from arbitrage import keys
-from arbitrage.config import RunConfig
+from arbitrage.config import RunConfig, TeacherConfig
 from arbitrage.errors import unknown_name
 from arbitrage.infra.teachers.base import Request, Sample
 
@@ -25,6 +25,7 @@ class Expected:
     teacher: str
     sample_index: int
     seed: int
+    greedy: bool = False
 
 
 def expected_candidates(
@@ -37,24 +38,36 @@ def expected_candidates(
         routes: ROUTES rows; each prompt_id must be among the prompts (KeyError).
     """
     messages = _messages_by_prompt(prompts)
-    known = {teacher.name: (teacher.identity, teacher.params_hash) for teacher in config.teachers}
+    known = {teacher.name: _asked_as(teacher) for teacher in config.teachers}
     columns = ("prompt_id", "language", "drawn", "samples")
     for prompt, language, drawn, samples in _rows(routes, columns):
         for teacher in drawn:
             if teacher not in known:
                 raise unknown_name("teacher of this run", teacher, known)
-            identity, params = known[teacher]
+            identity, hashes, greedy_samples = known[teacher]
             for index in range(samples):
+                greedy = index >= samples - greedy_samples
                 seed = keys.sample_seed(config.run.seed, prompt, teacher, index)
-                key = keys.request_key(messages[prompt], identity, params, index, seed)
+                key = keys.request_key(messages[prompt], identity, hashes[greedy], index, seed)
                 candidate = keys.candidate_id(prompt, key)
-                yield Expected(candidate, prompt, language, teacher, index, seed)
+                yield Expected(candidate, prompt, language, teacher, index, seed, greedy)
+
+
+def _asked_as(teacher: TeacherConfig) -> tuple[str, tuple[str, str], int]:
+    """(identity, hashes of the sampling parameters of drawn and of greedy samples, how many)."""
+    hashes = (teacher.sent_hash(greedy=False), teacher.sent_hash(greedy=True))
+    return teacher.identity, hashes, teacher.sampling.greedy_samples or 0
 
 
 def plan_requests(
     prompts: pa.Table, routes: pa.Table, config: RunConfig, done: Set[str]
 ) -> list[Request]:
     """Requests for what is not yet answered, one per prompt × teacher with all its open samples.
+
+    A teacher's greedy samples (`sampling.greedy_samples`, the last ones) are a request of their
+    own. Sorted by the prompts' turns from the first on, so that prompts with the same beginning (a
+    system prompt, shared turns) and all samples of a prompt follow each other and meet it in the
+    server's prefix cache. The order depends on the prompts alone.
 
     Args:
         prompts: PROMPTS rows of the shard.
@@ -68,12 +81,13 @@ def plan_requests(
     open_ones = (
         e for e in expected_candidates(prompts, routes, config) if e.candidate_id not in done
     )
-    return [
-        Request(prompt, language, teacher, turns[prompt], tuple(_sample(item) for item in group))
-        for (prompt, language, teacher), group in groupby(
-            open_ones, key=lambda item: (item.prompt_id, item.language, item.teacher)
+    requests = [
+        Request(prompt, language, teacher, turns[prompt], tuple(map(_sample, group)), greedy)
+        for (prompt, language, teacher, greedy), group in groupby(
+            open_ones, key=lambda e: (e.prompt_id, e.language, e.teacher, e.greedy)
         )
     ]
+    return sorted(requests, key=lambda request: (request.messages, request.prompt_id))
 
 
 def _sample(item: Expected) -> Sample:

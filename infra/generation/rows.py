@@ -16,11 +16,15 @@ from arbitrage.infra.teachers.base import Completion, Request
 
 @dataclass(frozen=True, slots=True)
 class RouteFact:
-    """What the route says of one prompt × teacher: who drew it and with which probability."""
+    """What the route says of one prompt × teacher: who drew it and with which probability.
+
+    `params_hash` and `greedy_hash` are those of its drawn and of its greedy samples.
+    """
 
     router: str
     probability: float
     params_hash: str
+    greedy_hash: str
 
 
 RouteFacts = Mapping[tuple[str, str], RouteFact]
@@ -28,11 +32,14 @@ RouteFacts = Mapping[tuple[str, str], RouteFact]
 
 def route_facts(routes: pa.Table, config: RunConfig) -> dict[tuple[str, str], RouteFact]:
     """(prompt_id, teacher) -> its RouteFact, for every drawn teacher of ROUTES rows."""
-    params = {teacher.name: teacher.params_hash for teacher in config.teachers}
+    hashes = {
+        teacher.name: (teacher.sent_hash(greedy=False), teacher.sent_hash(greedy=True))
+        for teacher in config.teachers
+    }
     columns = ("prompt_id", "router", "drawn", "propensities")
     lists = [routes.column(name).to_pylist() for name in columns]
     return {
-        (prompt, teacher): RouteFact(router, propensity, params[teacher])
+        (prompt, teacher): RouteFact(router, propensity, *hashes[teacher])
         for prompt, router, drawn, propensities in zip(*lists, strict=True)
         for teacher, propensity in zip(drawn, propensities, strict=True)
     }
@@ -68,7 +75,7 @@ def generated_rows(
             "sum_logprob": _finite(completion.sum_logprob),
             "route_probability": fact.probability,
             "router": fact.router,
-            "params_hash": fact.params_hash,
+            "params_hash": fact.greedy_hash if request.greedy else fact.params_hash,
             "created_at": created_at,
             "latency_ms": _finite(completion.latency_ms),
             "cost_usd": _finite(completion.cost_usd),

@@ -12,6 +12,7 @@ import jinja2
 from arbitrage.infra.report.escaping import plain
 from arbitrage.infra.report.facts import read_facts, run_facts, shown
 from arbitrage.infra.report.measured import count_run, route_shares, samples, score_summaries
+from arbitrage.infra.report.planned import amount, planned_rows
 from arbitrage.infra.report.table import rows
 
 
@@ -34,6 +35,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         unroutable=facts.counts.unroutable_total,
         rows=list(rows(facts.counts, subtotals=len(facts.counts.teachers) > 1)),
         summaries=score_summaries(run),
+        planned=planned_rows(manifest),
         shares=route_shares(run),
         samples=samples(run),
     )
@@ -66,6 +68,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "figure": figure, "shown": shown}
+    environment.filters |= {"plain": plain, "figure": figure, "shown": shown, "amount": amount}
     environment.globals["share"] = share
     return environment.get_template("report.html.j2")

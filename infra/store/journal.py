@@ -1,7 +1,8 @@
 """The journal of one shard: every finished request, appended in commit groups, replayed on resume.
 
-A group is whatever finished while the last one was being fsynced, so a slow teacher's answers are
-durable within milliseconds and a fast one's share an fsync. At most `group_rows` finished
+A group is whatever finished within some milliseconds of its first row, or while the last one was
+being fsynced: a slow teacher's answers are durable at once, a fast one's share a frame and an fsync,
+which a disk with a fast fsync would otherwise do for every row. At most `group_rows` finished
 candidates are ever waiting to become durable: beyond that `record` makes its caller wait. After
 `kill -9` the requests asked again are those in flight plus at most that one group.
 """
@@ -23,6 +24,7 @@ from arbitrage.schema import GENERATED
 # `detail` explains an error; `retryable` says that a resumed run asks again.
 SCHEMA = pa.schema([*GENERATED, pa.field("detail", pa.string()), pa.field("retryable", pa.bool_())])
 GROUP_ROWS = 1024
+GATHER_S = 0.02
 
 
 class Journal:
@@ -72,9 +74,10 @@ class Journal:
         with self._condition:
             self._raise_failure()
             self._start()
+            if not self._buffer or self._undurable + len(rows) >= self._group_rows:
+                self._condition.notify()  # the writer needs no waking for rows in between
             self._buffer.extend(rows)
             self._undurable += len(rows)
-            self._condition.notify()
             if self._undurable < self._group_rows:
                 return
             loop = asyncio.get_running_loop()
@@ -115,8 +118,12 @@ class Journal:
     def _next_group(self) -> list[Any]:
         with self._condition:
             self._condition.wait_for(lambda: self._buffer or self._closing)
+            self._condition.wait_for(self._must_write, timeout=GATHER_S)
             group, self._buffer = self._buffer, []
             return group
+
+    def _must_write(self) -> bool:
+        return self._closing or self._undurable >= self._group_rows
 
     def _release(self, rows: int) -> None:
         with self._condition:

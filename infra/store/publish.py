@@ -14,6 +14,7 @@ from arbitrage import registry
 from arbitrage.config import RunConfig
 from arbitrage.infra.report.counts import Counts
 from arbitrage.infra.store import layout
+from arbitrage.infra.store.deaths import told_deaths
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.manifest import write_manifest
 from arbitrage.infra.store.run import Run
@@ -75,6 +76,7 @@ def manifest_content(
         "views": dict(views),
         "counts": dict(counts),
         "totals": dict(totals),
+        "deaths": told_deaths(run.folder, counts),
         "decided_from": run.decided_from,
         "started_at": run.started_at,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

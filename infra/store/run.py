@@ -76,11 +76,35 @@ class Run:
         graveyard = pa.concat_tables([rejected, unroutable])
         self.folder.write_table(layout.staged("unroutable", shard), graveyard)
 
+    def commit_plan(self, shard: int, plan: Any) -> None:
+        """Keep what the shard is expected to ask; written before its routes, so never absent."""
+        self.folder.write_json(layout.staged("plan", shard, "json"), plan)
+
+    def plans(self, shards: int) -> Iterator[Any]:
+        """What each shard was expected to ask."""
+        for shard in range(shards):
+            yield self.folder.read_json(layout.staged("plan", shard, "json"))
+
+    def carry_planned(self, content: dict[str, Any]) -> None:
+        """Take `plan` and `usage` over from the run that is decided again."""
+        self.folder.write_json(layout.PLANNED, content)
+
+    def carried_planned(self) -> dict[str, Any] | None:
+        """What was taken over, or None in a run that asks for itself."""
+        if not self.folder.exists(layout.PLANNED):
+            return None
+        content: dict[str, Any] = self.folder.read_json(layout.PLANNED)
+        return content
+
     def prompts(self, shard: int) -> pa.Table:
         return self.folder.read_table(layout.part("prompts", shard))
 
     def routes(self, shard: int) -> pa.Table:
         return self.folder.read_table(layout.part("routes", shard))
+
+    def rewrite_routes(self, shard: int, routes: pa.Table) -> None:
+        """Replace a shard's routes where requests of a dead teacher went to others."""
+        self.folder.write_table(layout.part("routes", shard), routes)
 
     # --- generate and score
 
@@ -94,10 +118,13 @@ class Run:
         those of an undisturbed one. Raises DamagedRunError where a request has no outcome yet.
         """
         table = self.journal(shard).rows()
-        wanted = sum(
-            len(row["drawn"]) * row["samples"]
-            for row in self.routes(shard).select(["drawn", "samples"]).to_pylist()
-        )
+        routes = self.routes(shard).select(["prompt_id", "drawn", "samples"]).to_pylist()
+        wanted = sum(len(row["drawn"]) * row["samples"] for row in routes)
+        if table.num_rows > wanted:
+            # A teacher failed a request, and when it was dead the request went to another.
+            drawn = {(row["prompt_id"], teacher) for row in routes for teacher in row["drawn"]}
+            pairs = zip(table["prompt_id"].to_pylist(), table["teacher"].to_pylist(), strict=True)
+            table = table.filter(pa.array([pair in drawn for pair in pairs], pa.bool_()))
         if table.num_rows != wanted:
             raise DamagedRunError(
                 f"shard {shard} has {table.num_rows} of {wanted} candidates in its journal.",

@@ -32,6 +32,7 @@ class Request:
     Attributes:
         messages: (role, content) turns, the last one a user's.
         samples: those not yet answered, at least one.
+        greedy: asked at temperature 0 (`sampling.greedy_samples`), not as the rest is.
     """
 
     prompt_id: str
@@ -39,6 +40,24 @@ class Request:
     teacher: str
     messages: tuple[tuple[str, str], ...]
     samples: tuple[Sample, ...]
+    greedy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one request used, as its server counted it, and what that costs. None = not told.
+
+    Attributes:
+        prompt_tokens, cached_tokens: of the prompt, and those of them the server had cached.
+        completion_tokens, reasoning_tokens: of all choices together, and those of them thought.
+        cost_usd: by the teacher's prices; None where it has none or a count is missing.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,14 @@ class Completion:
 
     `retryable` says that the failure lies with the server and not with the request, so that a
     resumed run asks again.
+
+    Attributes:
+        prompt_tokens: of the request, so the same in each of its completions.
+        completion_tokens: of this sample; None where the server told only the request's total.
+        cost_usd: this sample's share of its request's cost. The shares add up to that cost; where
+            the samples' tokens are not told one by one they are by length of text: an estimate.
+        usage: what is counted once: summed over a request's completions it is the request's (a
+            server's stands on the first one).
     """
 
     sample_index: int
@@ -61,6 +88,7 @@ class Completion:
     error: str | None = None
     detail: str | None = None
     retryable: bool = False
+    usage: Usage | None = None
 
 
 class TeacherError(ArbitrageError):
@@ -72,6 +100,7 @@ class TeacherError(ArbitrageError):
         retryable: not the request's fault, so that a resumed run asks again.
         transient: worth sending again in this run, after a pause.
         retry_after_s: the pause the server asked for.
+        status: of the HTTP answer, where there was one.
     """
 
     def __init__(
@@ -82,6 +111,7 @@ class TeacherError(ArbitrageError):
         retryable: bool = False,
         transient: bool = False,
         retry_after_s: float | None = None,
+        status: int | None = None,
         mend: str = "",
     ) -> None:
         super().__init__(f"{reason}: {detail}", mend=mend)
@@ -90,6 +120,7 @@ class TeacherError(ArbitrageError):
         self.retryable = retryable or transient
         self.transient = transient
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 class TeacherParams(BaseModel):
@@ -103,6 +134,11 @@ class TeacherParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     operational: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def most_samples(self) -> int | None:
+        """Samples one request may ask for; None = as many as wanted."""
+        return None
 
 
 class Teacher(ABC):

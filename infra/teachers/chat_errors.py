@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from arbitrage.infra.teachers.base import TeacherError
 from arbitrage.infra.teachers.chat_wire import clip
 from arbitrage.infra.teachers.pacing import retry_after_s
+from arbitrage.infra.teachers.too_long import says_too_long
 
 # Worth sending again in this run; the rest of 4xx is the request's fault or the config's.
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 
 # The config's fault (key, address, model name), so a resumed run asks again.
 _CONFIG = {401, 402, 403, 404, 405, 407}
-
-# How OpenAI, vLLM, SGLang, TGI, llama.cpp, Gemini and Cohere say that a prompt is too long.
-_TOO_LONG = re.compile(
-    r"maximum context length|context_length_exceeded|maximum model length|model's context length"
-    r"|exceeds? the (available|model's|maximum) context|exceed_context_size"
-    r"|exceeds the maximum number of tokens|prompt is too long|input is too long"
-    r"|too many tokens|max_new_tokens.{0,20} must be <=|inputs? tokens.{0,40} must (be|have)",
-    re.IGNORECASE,
-)
 
 
 def refusal(status: int, headers: Mapping[str, str], body: str) -> TeacherError:
@@ -35,7 +26,7 @@ def refusal(status: int, headers: Mapping[str, str], body: str) -> TeacherError:
     ('generate.rate_limited', True, 3.0)
     """
     detail = f"HTTP {status}: {clip(body)}"
-    if status in {400, 413, 422, 500} and _TOO_LONG.search(body):
+    if status in {400, 413, 422, 500} and says_too_long(body):
         return TeacherError("generate.prompt_too_long", detail)
     transient = status in _TRANSIENT
     if status == 429:
@@ -50,4 +41,5 @@ def refusal(status: int, headers: Mapping[str, str], body: str) -> TeacherError:
         retryable=transient or status >= 500 or status < 400 or status in _CONFIG,
         transient=transient,
         retry_after_s=retry_after_s(headers) if transient else None,
+        status=status,
     )

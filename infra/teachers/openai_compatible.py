@@ -7,8 +7,6 @@ import os
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
-
 from arbitrage.config import TeacherConfig
 from arbitrage.errors import ConfigError
 from arbitrage.infra.teachers.base import (
@@ -19,56 +17,31 @@ from arbitrage.infra.teachers.base import (
     TeacherParams,
     register,
 )
+from arbitrage.infra.teachers.chat_answer import parse_answer
 from arbitrage.infra.teachers.chat_errors import refusal
-from arbitrage.infra.teachers.chat_wire import chat_body, clip, parse_answer, parse_json
+from arbitrage.infra.teachers.chat_wire import chat_body, clip, parse_json
+from arbitrage.infra.teachers.hosted import filled_in, find_provider, in_words_of
 from arbitrage.infra.teachers.http import HttpClient, Reply, is_json, listed_models
-
-_OURS = {"model", "messages", "n", "seed", "stream"}
+from arbitrage.infra.teachers.openai_params import OpenAIParams
 
 log = logging.getLogger(__name__)
-
-
-class OpenAIParams(TeacherParams):
-    """Params of `openai`.
-
-    Attributes:
-        max_response_bytes: a longer answer fails with generate.response_too_large.
-        samples_per_request: most samples in one request (`n`); 1 for servers that ignore `n`.
-        extra_body: further keys of the request body, part of the teacher's identity.
-        strict_model: fail with generate.wrong_model where the answer names another model. Off by
-            default: many servers answer with an alias, a dated name or a path. Then it is logged.
-    """
-
-    operational: ClassVar[frozenset[str]] = frozenset(
-        {"max_response_bytes", "samples_per_request", "strict_model"}
-    )
-
-    max_response_bytes: int = Field(16 << 20, ge=1024)
-    samples_per_request: int | None = Field(None, ge=1)
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    strict_model: bool = False
-
-    @field_validator("extra_body")
-    @classmethod
-    def _leaves_ours_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
-        taken = sorted(_OURS & value.keys())
-        if taken:
-            raise ValueError(f'"{taken[0]}" is set by the engine and cannot be in extra_body')
-        return value
 
 
 @register("openai", version=1)
 class OpenAICompatible(Teacher):
     """Asks an OpenAI-compatible server over HTTP: vLLM, SGLang, TGI, llama.cpp, hosted APIs.
 
-    Needs base_url (with its `/v1`); api_key_env where the server wants a key.
+    Needs base_url (with its `/v1`) and api_key_env where the server wants a key, or the name of a
+    `provider`, which sets both (infra/teachers/hosted.py).
     """
 
     Params: ClassVar[type[TeacherParams]] = OpenAIParams
 
     def __init__(self, config: TeacherConfig) -> None:
-        super().__init__(config)
-        self._url = _base_url(config)
+        super().__init__(filled_in(config))
+        name = self.params.provider
+        self._provider = find_provider(name) if name else None
+        self._url = _base_url(self.config)
         self._client: HttpClient | None = None
         self._other_model: str | None = None
 
@@ -78,7 +51,7 @@ class OpenAICompatible(Teacher):
 
     @property
     def samples_per_request(self) -> int | None:
-        limit: int | None = self.params.samples_per_request
+        limit: int | None = self.params.most_samples
         return limit
 
     async def open(self) -> None:
@@ -90,17 +63,19 @@ class OpenAICompatible(Teacher):
         )
 
     async def generate(self, request: Request) -> list[Completion]:
-        sampling = self.config.sampling.given()
-        body = chat_body(request, self.model, sampling, self.params.extra_body)
+        sampling = self.config.sampling
+        body = chat_body(
+            request,
+            self.model,
+            in_words_of(self._provider, sampling.greedy() if request.greedy else sampling.given()),
+            self.params.body_keys,
+            system=self.params.system,
+            seeded=self._provider is None or self._provider.takes_seed,
+        )
         reply = await self._send("POST", "chat/completions", body)
         answer = self._json(reply)
         self._compare_model(answer)
-        return parse_answer(
-            answer,
-            request,
-            latency_ms=reply.latency_ms,
-            cost_per_million=self.config.cost_per_million_tokens,
-        )
+        return parse_answer(answer, request, latency_ms=reply.latency_ms, price=self.config.price)
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
         if self._client is None:
@@ -135,7 +110,10 @@ class OpenAICompatible(Teacher):
         log.warning('teacher "%s" answers as "%s"', self.config.name, clip(answered))
 
     async def check(self) -> str:
-        """GET /models lists the model."""
+        """GET /models lists the model; a provider that lists none is only looked up a key for."""
+        if self._provider is not None and not self._provider.lists_models:
+            _api_key(self.config)
+            return f"{self._url} lists no models; a key is in {self.config.api_key_env}"
         try:
             served = listed_models(self._json(await self._send("GET", "models")))
         except TeacherError as error:

@@ -50,6 +50,13 @@ class Recordings:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def some(self, most: int) -> pa.Table:
+        """At most `most` rows, evenly spread: completion and completion_tokens (may be null)."""
+        count = len(self._texts)
+        rows = pa.array(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+        columns = {"completion": self._texts, "completion_tokens": self._tokens}
+        return pa.table({name: column.take(rows) for name, column in columns.items()})
+
     def look_up(self, wanted: Sequence[tuple[str, int]]) -> list[Row | None]:
         """(completion, completion_tokens) of each (prompt_id, sample index); None = no such row."""
         if not len(self._keys) or not wanted:

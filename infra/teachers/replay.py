@@ -9,7 +9,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from arbitrage.config import TeacherConfig
-from arbitrage.infra.teachers.base import Completion, Request, Teacher, TeacherParams, register
+from arbitrage.infra.teachers.base import (
+    Completion,
+    Request,
+    Teacher,
+    TeacherParams,
+    Usage,
+    register,
+)
 from arbitrage.infra.teachers.recordings import Recordings, load_recordings
 
 
@@ -63,7 +70,7 @@ class Replay(Teacher):
             self._recordings = self._load()
         wanted = [(r.prompt_id, sample.index) for r in requests for sample in r.samples]
         found = iter(self._recordings.look_up(wanted))
-        cost = self.config.cost_per_million_tokens
+        price = self.config.price
         answers = []
         for request in requests:
             completions = []
@@ -78,12 +85,14 @@ class Replay(Teacher):
                     )
                 else:
                     text, tokens = row
+                    cost = None if price is None else price.cost_usd(None, tokens, None)
                     completion = Completion(
                         sample.index,
                         text,
                         finish_reason="stop",
                         completion_tokens=tokens,
-                        cost_usd=None if cost is None or tokens is None else tokens * cost / 1e6,
+                        cost_usd=cost,
+                        usage=Usage(completion_tokens=tokens, cost_usd=cost),
                     )
                 completions.append(completion)
             answers.append(completions)

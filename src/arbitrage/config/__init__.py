@@ -10,6 +10,7 @@ from arbitrage.config.model import (
     SelectConfig,
     TeacherConfig,
 )
+from arbitrage.config.prices import TokenPrice
 
 __all__ = [
     "PromptsConfig",
@@ -19,6 +20,7 @@ __all__ = [
     "Sampling",
     "SelectConfig",
     "TeacherConfig",
+    "TokenPrice",
     "load_config",
     "parse_config",
 ]

@@ -18,6 +18,15 @@ def check_coherence(config: RunConfig) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise located(f'two teachers are called "{name}".', ("teachers", index, "name"), name)
+        greedy = config.teachers[index].sampling.greedy_samples or 0
+        if greedy > config.run.samples:
+            raise located(
+                f"{greedy} greedy samples asked of run.samples = {config.run.samples}. "
+                "Lower it or raise run.samples.",
+                ("teachers", index, "sampling", "greedy_samples"),
+                greedy,
+            )
+    _check_budget(config)
     _check_router(config, names)
     measures = measured_columns(config)
     select = config.select
@@ -34,6 +43,20 @@ def check_coherence(config: RunConfig) -> None:
                 f'the view "{name}" ranks candidates and nothing says by which measure. '
                 'Set select.objective, for example "maximize:length.words".',
                 ("views", name),
+                None,
+            )
+
+
+def _check_budget(config: RunConfig) -> None:
+    """A budget holds only where every teacher that is asked has a price."""
+    for index, teacher in enumerate(config.teachers):
+        if config.run.budget_usd is not None and teacher.price is None:
+            if teacher.backend == "replay":
+                continue
+            raise located(
+                f'run.budget_usd is set and what "{teacher.name}" costs is not known. Set its '
+                "price, or 0 where it costs nothing.",
+                ("teachers", index, "cost_per_million_tokens"),
                 None,
             )
 

@@ -5,22 +5,48 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    SerializeAsAny,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from arbitrage import registry
 from arbitrage.config.coherence import check_coherence, objective_measures
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
+from arbitrage.config.prices import TokenPrice
 from arbitrage.keys import hash_of
 from arbitrage.languages import normalise_tag
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Objective = str | dict[str, float]
+Cost = Annotated[
+    Annotated[float, Field(ge=0), Tag("number")] | Annotated[TokenPrice, Tag("table")],
+    Discriminator(lambda value: "table" if isinstance(value, dict | TokenPrice) else "number"),
+]
 
 # Keys that say how fast or from where a run is served, not what it asks for: changing one of them
 # leaves a run the same run.
 _OPERATIONAL = {
-    "run": {"runner", "workers", "max_failed_share", "output"},
-    "teachers": {"base_url", "api_key_env", "max_concurrency", "timeout_s", "max_retries"},
+    "run": {"runner", "workers", "max_failed_share", "output", "budget_usd"},
+    "teachers": {
+        "base_url",
+        "base_urls",
+        "api_key_env",
+        "max_concurrency",
+        "initial_concurrency",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "timeout_s",
+        "max_retries",
+        "stall_s",
+        "dead_after_s",
+    },
+    "router": {"reroute"},
 }
 
 
@@ -36,6 +62,9 @@ class RunSection(Strict):
     workers: int = Field(2, ge=1, le=256, description="Shards in work at the same time.")
     max_failed_share: float = Field(
         0.01, ge=0, le=1, description="Failed share of the requests above which a run falls short."
+    )
+    budget_usd: float | None = Field(
+        None, gt=0, description="Once this is spent nothing more is sent; default: no limit."
     )
 
 
@@ -85,10 +114,26 @@ class Sampling(Strict):
     presence_penalty: float | None = None
     repetition_penalty: float | None = Field(None, gt=0)
     logprobs: bool | None = None
+    greedy_samples: int | None = Field(
+        None, ge=1, description="The last so many samples of a prompt are asked at temperature 0."
+    )
 
     def given(self) -> dict[str, Any]:
-        """Only what was set."""
-        return self.model_dump(exclude_none=True)
+        """What is sent with a sampled request: only what was set."""
+        return self.model_dump(exclude_none=True, exclude={"greedy_samples"})
+
+    def greedy(self) -> dict[str, Any]:
+        """What is sent with a greedy request: temperature 0, and nothing that thins a draw.
+
+        Source: hedged sampling, "When Life Gives You Samples" (arXiv 2506.20544), which adds one
+        greedy sample to k - 1 drawn at a temperature (with min_p).
+
+        >>> Sampling(temperature=0.7, min_p=0.2, max_tokens=9, greedy_samples=1).greedy()
+        {'max_tokens': 9, 'temperature': 0.0}
+        """
+        thins = {"temperature", "top_p", "top_k", "min_p"}
+        kept = {key: value for key, value in self.given().items() if key not in thins}
+        return {**kept, "temperature": 0.0}
 
 
 class TeacherConfig(Open):
@@ -98,19 +143,59 @@ class TeacherConfig(Open):
     backend: str
     model: str | None = Field(None, description="The model's name at the server; default: name.")
     base_url: str | None = None
+    base_urls: list[str] | None = Field(
+        None, min_length=1, description="Several servers of the same model, instead of base_url."
+    )
     api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
     precision: str | None = Field(None, description="For example bf16, fp8, awq-int4.")
     languages: list[str] | None = Field(None, description="Tags it may answer in; default: all.")
-    max_concurrency: int = Field(32, ge=1, le=100_000)
-    cost_per_million_tokens: float | None = Field(None, ge=0, description="USD, output tokens.")
+    max_concurrency: int = Field(
+        32, ge=1, le=100_000, description="Most requests in flight at each address."
+    )
+    initial_concurrency: int | None = Field(
+        None, ge=1, description="Requests in flight to begin with; default: max_concurrency."
+    )
+    requests_per_minute: float | None = Field(None, gt=0, description="Over all addresses.")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="Prompt and answer tokens, over all addresses."
+    )
+    cost_per_million_tokens: Cost | None = Field(
+        None, description="USD: a number for output tokens, or {input, output, cached_input}."
+    )
     timeout_s: float = Field(120.0, gt=0, description="For one request, without its queue wait.")
     max_retries: int = Field(4, ge=0, le=100)
+    stall_s: float | None = Field(
+        None, gt=0, description="An address that answers nothing for so long is taken as down."
+    )
+    dead_after_s: float = Field(
+        60.0, gt=0, description="Down at every address for so long, it is dead for this run."
+    )
     sampling: Sampling = Sampling()
 
     @field_validator("languages")
     @classmethod
     def _tags(cls, value: list[str] | None) -> list[str] | None:
         return value and [normalise_tag(tag) for tag in value]
+
+    @model_validator(mode="after")
+    def _addresses_once(self) -> TeacherConfig:
+        if self.base_url and self.base_urls:
+            raise ValueError("give base_url or base_urls, not both")
+        if self.base_urls and len(set(self.base_urls)) < len(self.base_urls):
+            raise ValueError("base_urls lists an address twice")
+        return self
+
+    @property
+    def longest_stall_s(self) -> float:
+        """`stall_s`, by default max(3 x timeout_s, 300)."""
+        return max(3 * self.timeout_s, 300.0) if self.stall_s is None else self.stall_s
+
+    def endpoints(self) -> list[TeacherConfig]:
+        """This teacher once for each of its addresses."""
+        if self.base_urls is None:
+            return [self]
+        places = [{"base_url": url, "base_urls": None} for url in self.base_urls]
+        return [self.model_copy(update=place) for place in places]
 
     @cached_property
     def params(self) -> BaseModel:
@@ -131,8 +216,18 @@ class TeacherConfig(Open):
 
     @property
     def params_hash(self) -> str:
-        """Hash of the sampling parameters."""
-        return hash_of(self.sampling.given())
+        """Hash of the sampling parameters as configured."""
+        return hash_of(self.sampling.model_dump(exclude_none=True))
+
+    def sent_hash(self, *, greedy: bool) -> str:
+        """Hash of the sampling parameters as sent: those of greedy samples differ from the rest."""
+        return hash_of(self.sampling.greedy() if greedy else self.sampling.given())
+
+    @property
+    def price(self) -> TokenPrice | None:
+        """What its tokens cost; a number alone prices output tokens."""
+        cost = self.cost_per_million_tokens
+        return TokenPrice(output=cost) if isinstance(cost, float) else cost
 
 
 class RouterConfig(Open):
@@ -141,6 +236,9 @@ class RouterConfig(Open):
     kind: str = "uniform"
     fallback: str | None = Field(None, description="Teacher where no routed one may answer.")
     teachers_per_prompt: int = Field(1, ge=1, description="Different teachers drawn per prompt.")
+    reroute: bool = Field(
+        True, description="A dead teacher's pending requests go to the others, else they fail."
+    )
 
     @cached_property
     def params(self) -> BaseModel:
@@ -241,7 +339,9 @@ class RunConfig(Strict):
     def identity(self) -> str:
         """Hash of everything that changes what a run holds; operational keys are left out."""
         data = self.resolved()
-        data["run"] = {k: v for k, v in data["run"].items() if k not in _OPERATIONAL["run"]}
+        for section in ("run", "router"):
+            values = data[section].items()
+            data[section] = {k: v for k, v in values if k not in _OPERATIONAL[section]}
         data["teachers"] = [
             {
                 k: v

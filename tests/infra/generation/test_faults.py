@@ -7,10 +7,14 @@ import time
 
 import pytest
 
+from arbitrage.infra.generation.death import AllTeachersDeadError
 from arbitrage.infra.generation.pool import TeacherPool
+from arbitrage.infra.teachers.breaker import BreakerPolicy
 from arbitrage.infra.teachers.pacing import RetryPolicy
 
 QUICK = RetryPolicy(base_s=0.01, cap_s=0.02)
+# What one request does is tested here; endpoints that are down, in test_deaths.py.
+NEVER_OPENS = BreakerPolicy(failures=10**9)
 RETRIES = 2
 REQUESTS = 6
 
@@ -27,7 +31,6 @@ FAULTS = {
     "fewer_choices": ("generate.fewer_choices", 1, 1),
     "huge": ("generate.response_too_large", 1, 0),
     "too_long": ("generate.prompt_too_long", 1, 0),
-    "unauthorized": ("generate.http_401", 1, 0),
     "null_content": ("generate.no_text", 1, 1),
     "nan_logprobs": (None, 1, 2),
     "wrong_model": (None, 1, 2),
@@ -38,7 +41,7 @@ FAULTS = {
 
 
 def _run(stand_in, config, collected, requests, **more):
-    with TeacherPool([config], policy=QUICK) as pool:
+    with TeacherPool([config], policy=QUICK, breaker=NEVER_OPENS) as pool:
         return pool.complete(requests, collected, threading.Event(), **more)
 
 
@@ -104,11 +107,14 @@ def test_the_key_is_sent_and_never_shown(  # noqa: PLR0917
 ):
     monkeypatch.setenv("STAND_IN_KEY", "sk-very-secret")
     with stand_in.StandIn(stand_in.Behaviour(mode="unauthorized")) as server:
-        config = openai_teacher(server.base_url, api_key_env="STAND_IN_KEY")
+        config = openai_teacher(server.base_url, api_key_env="STAND_IN_KEY", dead_after_s=1)
         with TeacherPool([config]) as pool:
-            pool.complete([requests_for(0)], collected, threading.Event())
+            with pytest.raises(AllTeachersDeadError, match="http_401") as caught:
+                pool.complete([requests_for(i) for i in range(99)], collected, threading.Event())
             checked = pool.check()["t"]
-        (failure,) = collected.by_id.values()
-        assert "Bearer [key]" in failure.detail
-        shown = f"{failure!r} {checked} {checked!r} {config!r} {caplog.text}"
-        assert "very-secret" not in shown
+        assert server.stats.requests <= 32 + 2  # those in flight and two probes, not all 99
+    assert not collected.by_id
+    (death,) = caught.value.deaths
+    assert "Bearer [key]" in death.reason
+    shown = f"{caught.value!r} {caught.value} {checked} {checked!r} {config!r} {caplog.text}"
+    assert "very-secret" not in shown

@@ -11,6 +11,7 @@ from arbitrage.config import TeacherConfig
 from arbitrage.infra.generation.call import Call
 from arbitrage.infra.generation.lane import Lane
 from arbitrage.infra.teachers.base import Completion, Teacher, TeacherError, TeacherParams
+from arbitrage.infra.teachers.breaker import BreakerPolicy
 from arbitrage.infra.teachers.pacing import RetryPolicy
 
 
@@ -35,7 +36,9 @@ class Scripted(Teacher):
 
 def _lane(teacher: Scripted) -> tuple[Lane, Call]:
     loop = asyncio.get_running_loop()
-    return Lane(teacher, RetryPolicy(base_s=0.01), loop), Call(lambda r, c: None, loop)
+    never_opens = BreakerPolicy(failures=10**9)
+    lane = Lane([teacher], RetryPolicy(base_s=0.01), loop, breaker=never_opens)
+    return lane, Call(lambda r, c: None, loop)
 
 
 def test_requests_cancelled_before_their_first_step_give_back_their_slots(requests_for):
@@ -45,12 +48,12 @@ def test_requests_cancelled_before_their_first_step_give_back_their_slots(reques
         await first.wait()
         second = Call(first.sink, asyncio.get_running_loop())
         lane.enqueue(second, [requests_for(i) for i in range(9)])
-        assert lane.pacer.in_flight == 3
+        assert lane.endpoints[0].pacer.in_flight == 3
         second.fail(OSError("disk full"))
         with pytest.raises(OSError, match="disk full"):
             await second.wait()
         await asyncio.sleep(0)
-        return lane.pacer.in_flight, lane._alive
+        return lane.endpoints[0].pacer.in_flight, lane._alive
 
     assert asyncio.run(scenario()) == (0, 0)
 
@@ -70,7 +73,7 @@ def test_slots_and_pauses_are_given_back_after_any_end(error, requests_for):
             await call.wait()
             assert call.counts.finished == 9
         await asyncio.sleep(0)
-        return lane.pacer.in_flight, lane._alive, lane._pausing
+        return lane.endpoints[0].pacer.in_flight, lane._alive, len(lane._pausing)
 
     assert asyncio.run(scenario()) == (0, 0, 0)
 
@@ -82,10 +85,10 @@ def test_a_stopped_call_gives_back_its_pauses_and_the_next_one_runs(requests_for
         lane._policy = RetryPolicy(base_s=1e6, cap_s=1e6)
         lane.enqueue(call, [requests_for(i) for i in range(3)])
         await asyncio.sleep(0.05)
-        assert lane._pausing == 3
+        assert len(lane._pausing) == 3
         call.stop(0.0)
         await call.wait()
-        assert (call.left, lane._pausing) == (3, 0)
+        assert (call.left, len(lane._pausing)) == (3, 0)
         teacher.error = None
         following = Call(call.sink, asyncio.get_running_loop())
         lane.enqueue(following, [requests_for(9)])

@@ -22,14 +22,14 @@ class _Run:
 class _Config:
     """The two parts of a RunConfig that planning reads."""
 
-    def __init__(self, seed: int = 0, temperature: float = 0.5) -> None:
+    def __init__(self, seed: int = 0, temperature: float = 0.5, **sampling: object) -> None:
         self.run = _Run(seed)
         self.teachers = [
             TeacherConfig(
                 name=name,
                 backend="openai",
                 base_url="http://x/v1",
-                sampling={"temperature": temperature},
+                sampling={"temperature": temperature, **sampling},
             )
             for name in ("a", "b", "c")
         ]
@@ -116,3 +116,73 @@ def test_rows_fit_the_declared_schema_and_carry_the_route():
     assert good["sum_logprob"] is None
     assert good["created_at"] == now
     assert table.column("error").to_pylist() == ["generate.timeout", None]
+
+
+def test_ids_are_those_of_earlier_versions():
+    prompts, routes = _tables([["a", "b"]], 2)
+    ids = [e.candidate_id for e in expected_candidates(prompts, routes, _Config())]
+    assert ids == [
+        "44f0871edc101629478281c8d0c7e4ec",
+        "5b56466bb1532f4d9f0e0b4b5455e2f7",
+        "52523f895024939994ee38f069d87cc0",
+        "a764ca17f3cef2bd87f125eb3f3caf6f",
+    ]
+
+
+def test_greedy_samples_are_the_last_ones_in_a_request_of_their_own():
+    prompts, routes = _tables([["a"], ["b"]], 4)
+    config = _Config(min_p=0.2, greedy_samples=1)
+    requests = plan_requests(prompts, routes, config, set())
+    shape = [(r.teacher, r.greedy, [s.index for s in r.samples]) for r in requests]
+    assert sorted(shape) == [
+        ("a", False, [0, 1, 2]),
+        ("a", True, [3]),
+        ("b", False, [0, 1, 2]),
+        ("b", True, [3]),
+    ]
+    assert [r.prompt_id for r in requests[:2]] == [requests[0].prompt_id] * 2
+    hashes = {
+        row["params_hash"]
+        for request in requests[:2]
+        for row in generated_rows(
+            request,
+            [Completion(s.index, text="x") for s in request.samples],
+            route_facts(routes, config),
+        )
+    }
+    assert len(hashes) == 2
+
+
+def test_greedy_samples_change_the_id_of_no_other_sample():
+    prompts, routes = _tables([["a"]], 3)
+    before = [e.candidate_id for e in expected_candidates(prompts, routes, _Config())]
+    hedged = _Config(greedy_samples=1)
+    after = [e.candidate_id for e in expected_candidates(prompts, routes, hedged)]
+    assert after[:2] == before[:2]
+    assert after[2] != before[2]
+    assert hedged.teachers[0].params_hash != _Config().teachers[0].params_hash
+
+
+TURNS = st.lists(st.sampled_from(["ไทย", "kısa", "短い", "كن"]), min_size=1, max_size=3)
+
+
+@given(conversations=st.lists(TURNS, min_size=1, max_size=12), data=st.data())
+def test_equal_beginnings_are_neighbours_whatever_the_order_of_the_prompts(conversations, data):
+    rows = [
+        {
+            "prompt_id": f"p{i}",
+            "messages": [{"role": "user", "content": text} for text in turns],
+            "language": "tr",
+            "source": "s",
+        }
+        for i, turns in enumerate(conversations)
+    ]
+    _, routes = _tables([["a"]] * len(rows), 2)
+    order = [r.prompt_id for r in plan_requests(table_of(rows, PROMPTS), routes, _Config(), set())]
+    mixed = table_of(data.draw(st.permutations(rows)), PROMPTS)
+    assert order == [r.prompt_id for r in plan_requests(mixed, routes, _Config(), set())]
+    asked = [conversations[int(name[1:])] for name in order]
+    for length in (1, 2, 3):
+        beginnings = [tuple(turns[:length]) for turns in asked]
+        runs = [b for i, b in enumerate(beginnings) if i == 0 or b != beginnings[i - 1]]
+        assert len(runs) == len(set(runs))

@@ -8,17 +8,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from arbitrage.config import TeacherConfig
+from arbitrage.config import TeacherConfig, TokenPrice
 from arbitrage.errors import ArbitrageError
 from arbitrage.infra.teachers.base import Request, Sample, TeacherError
+from arbitrage.infra.teachers.chat_answer import parse_answer
+from arbitrage.infra.teachers.chat_choice import split_reasoning
 from arbitrage.infra.teachers.chat_errors import refusal
-from arbitrage.infra.teachers.chat_wire import (
-    chat_body,
-    parse_answer,
-    parse_json,
-    sanitise,
-    split_reasoning,
-)
+from arbitrage.infra.teachers.chat_wire import chat_body, parse_json, sanitise
 
 TEXTS = [
     "مرحبا",
@@ -45,7 +41,8 @@ def _choice(text: object, index: int = 0, **more: object) -> dict[str, object]:
 
 
 def _parse(answer: object, samples: int = 1, cost: float | None = None):
-    return parse_answer(answer, _request(samples), latency_ms=1.0, cost_per_million=cost)
+    price = None if cost is None else TokenPrice(output=cost)
+    return parse_answer(answer, _request(samples), latency_ms=1.0, price=price)
 
 
 def test_the_body_holds_what_was_asked():
@@ -83,7 +80,7 @@ def test_tokens_of_several_choices_are_known_only_from_logprobs():
     assert (alone.completion_tokens, alone.prompt_tokens) == (6, 5)
     assert alone.cost_usd == pytest.approx(6e-6)
     both = _parse({"choices": [_choice("a"), _choice("b", 1)], "usage": usage}, 2, cost=1.0)
-    assert [(c.completion_tokens, c.cost_usd) for c in both] == [(None, None)] * 2
+    assert [(c.completion_tokens, c.cost_usd) for c in both] == [(None, 3e-6)] * 2
     logprobs = {"content": [{"logprob": -1.0}, {"logprob": -0.5}]}
     choices = [_choice("a", 0, logprobs=logprobs), _choice("b", 1, logprobs={"content": []})]
     counted = _parse({"choices": choices, "usage": usage}, 2)

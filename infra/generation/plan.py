@@ -1,0 +1,79 @@
+"""What a run is expected to ask of each teacher, as numbers that add up over shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherPlan:
+    """One teacher's share, of a shard or of the whole run.
+
+    Attributes:
+        requests: as sent: greedy samples apart, and no more samples in one than the teacher takes.
+        prompt_tokens: guessed by script (infra/generation/tokens.py), once a request.
+        output_tokens, cost_usd: upper bounds from sampling.max_tokens; None = not bounded, or not
+            priced.
+        expected_output_tokens, expected_cost_usd: from recordings where the teacher replays them,
+            else the bounds.
+        hours: requests × the assumed time of one at its concurrency, or longer where its limits a
+            minute say so; 0 where nothing is called.
+    """
+
+    name: str
+    requests: int
+    candidates: int
+    prompt_tokens: int
+    output_tokens: int | None
+    cost_usd: float | None
+    expected_output_tokens: int | None
+    expected_cost_usd: float | None
+    hours: float
+
+    def __add__(self, other: TeacherPlan) -> TeacherPlan:
+        mine, its = asdict(self), asdict(other)
+        sums: dict[str, Any] = {
+            name: None if value is None or its[name] is None else value + its[name]
+            for name, value in mine.items()
+        }
+        return TeacherPlan(**{**sums, "name": self.name})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run or some of its shards: input rows, those no teacher would answer, teachers' shares."""
+
+    prompts: int = 0
+    unroutable: int = 0
+    seconds_per_request: float = 0.0
+    teachers: list[TeacherPlan] = field(default_factory=list)
+
+    def __add__(self, other: Plan) -> Plan:
+        mine = {teacher.name: teacher for teacher in self.teachers}
+        for teacher in other.teachers:
+            known = mine.get(teacher.name)
+            mine[teacher.name] = teacher if known is None else known + teacher
+        return Plan(
+            self.prompts + other.prompts,
+            self.unroutable + other.unroutable,
+            max(self.seconds_per_request, other.seconds_per_request),
+            list(mine.values()),
+        )
+
+    @property
+    def requests(self) -> int:
+        return sum(teacher.requests for teacher in self.teachers)
+
+    @property
+    def candidates(self) -> int:
+        return sum(teacher.candidates for teacher in self.teachers)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "requests": self.requests, "candidates": self.candidates}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        teachers = [TeacherPlan(**teacher) for teacher in data["teachers"]]
+        return cls(data["prompts"], data["unroutable"], data["seconds_per_request"], teachers)

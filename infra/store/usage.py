@@ -1,0 +1,104 @@
+"""The usage log of a run: what each teacher has used, in lines that outlive the process.
+
+Beside the journal and not in it: journals go when their shard is scored, and what an answer cost
+stays spent when the answer itself is lost. One segment a process; under load at most 20 lines a
+second, so counting costs next to nothing and a `kill -9` loses the count of the last 50 ms.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+
+import orjson
+
+from arbitrage.infra.generation.usage import TeacherUsage, was_sent
+from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.teachers.base import Completion, Request
+
+_EVERY_S = 0.05
+
+
+class UsageLog:
+    """Appends to one segment. Thread-safe; `close` after the last `record`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._file: FileIO | None = None
+        self._waiting: dict[str, TeacherUsage] = {}
+        self._written = 0.0
+
+    def record(self, request: Request, completions: Sequence[Completion]) -> None:
+        """Count one finished request; on disk with the next line, which is due in 50 ms."""
+        if not was_sent(completions):
+            return
+        with self._lock:
+            used = self._waiting.get(request.teacher)
+            if used is None:
+                used = self._waiting[request.teacher] = TeacherUsage()
+            used.count(request, completions, time.time())
+            if time.monotonic() - self._written >= _EVERY_S:
+                self._write()
+
+    def flush(self) -> None:
+        """Write what waits for the next line."""
+        with self._lock:
+            self._write()
+
+    def close(self) -> None:
+        with self._lock:
+            self._write()
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        line = orjson.dumps({name: used.to_json() for name, used in self._waiting.items()})
+        try:
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(line + b"\n")
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+        self._waiting.clear()
+        self._written = time.monotonic()
+
+    def _open(self) -> FileIO:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number = len(list(self._folder.glob("*.jsonl")))
+        return FileIO(self._folder / f"{number:05d}.jsonl", "x")
+
+
+def read_usage(folder: Path) -> dict[str, dict[str, float]]:
+    """Teacher -> its sums over all segments, with `seconds`: their spans, pauses between left out.
+
+    A torn last line is passed over: its process was killed while it wrote.
+    """
+    total: dict[str, TeacherUsage] = {}
+    seconds: dict[str, float] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        segment: dict[str, TeacherUsage] = {}
+        for line in _whole_lines(path):
+            for name, data in line.items():
+                segment.setdefault(name, TeacherUsage()).merge(TeacherUsage.from_json(data))
+        for name, used in segment.items():
+            total.setdefault(name, TeacherUsage()).merge(used)
+            seconds[name] = seconds.get(name, 0.0) + used.seconds
+    return {name: {**used.to_json(), "seconds": seconds[name]} for name, used in total.items()}
+
+
+def spent_usd(usage: Mapping[str, Mapping[str, float]]) -> float:
+    """The cost of everything used."""
+    return sum(used["cost_usd"] for used in usage.values())
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, dict[str, float]]]:
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            yield orjson.loads(line)

