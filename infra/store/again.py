@@ -55,7 +55,8 @@ def begin_again(
     earlier = finished.manifest["decided_from"]
     staged = finished.folder / layout.STAGED
     opened = open_run_folder(config, name, new=True, output=staged, decided_from=earlier)
-    opened.close()
+    if opened.lock is not None:
+        opened.lock.release()  # the lock of the run around it holds for both
     return Opened(opened.path, "new", lock)
 
 

@@ -40,8 +40,17 @@ class Opened:
         return attach(str(self.path))
 
     def close(self) -> None:
-        if self.lock is not None:
-            self.lock.release()
+        """Let go of the folder; one in which no input was ever committed is removed."""
+        if self.lock is None:
+            return
+        folder = Folder(self.path)
+        kept = folder.exists(layout.INPUT) or folder.exists(layout.MANIFEST)
+        worthless = self.path.is_dir() and not kept
+        if worthless:
+            folder.remove(layout.WORK, layout.VIEWS, *layout.PARTS)
+        self.lock.release()
+        if worthless and not any(self.path.iterdir()):
+            self.path.rmdir()
 
 
 def open_run_folder(
@@ -60,6 +69,7 @@ def open_run_folder(
     """
     how, path = foresee(config, run_id, new=new, output=output)
     if how == "finished":
+        Folder(path).remove(layout.WORK)  # left by a kill just after the manifest was written
         return Opened(path, how, None)
     folder = Folder(path)
     folder.make()
