@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from arbitrage.config import RunConfig
-from arbitrage.infra.interrupt import stopping_on_signals
+from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.tasks.decide import decide_candidates, merge_moments
@@ -47,6 +47,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     if opened.how == "finished":
         return uri
     with closing(opened), stopping_on_signals(), open_teachers(uri):
+        raise_if_stopping()
         board.enter("reading prompts")
         shards = load_prompts(uri)
         progress = RunProgress(uri, shards)
@@ -54,7 +55,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         complete_shards(uri, shards, config.run.workers, progress)
         board.enter("deciding")
         merge_moments(uri, shards)
-        in_window(lambda shard: decide_candidates.submit(uri, shard), shards, config.run.workers)
+        in_window(lambda shard: [decide_candidates.submit(uri, shard)], shards, config.run.workers)
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
         publish_run(uri, shards, views)
@@ -66,16 +67,17 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
 def complete_shards(uri: str, shards: int, workers: int, progress: RunProgress) -> None:
     """Route, generate and score every shard, at most `workers` of them at the same time."""
 
-    def submit(shard: int) -> PrefectFuture[None]:
+    def submit(shard: int) -> list[PrefectFuture[None]]:
         routed = route_prompts.submit(uri, shard)
         generated = generate_candidates.submit(uri, shard, wait_for=[routed], return_state=False)
-        return score_candidates.submit(uri, shard, wait_for=[generated], return_state=False)
+        scored = score_candidates.submit(uri, shard, wait_for=[generated], return_state=False)
+        return [routed, generated, scored]
 
     in_window(submit, shards, workers, progress.advance)
 
 
 def in_window(
-    submit: Callable[[int], PrefectFuture[None]],
+    submit: Callable[[int], list[PrefectFuture[None]]],
     shards: int,
     workers: int,
     done: Callable[[], None] = lambda: None,
@@ -84,12 +86,27 @@ def in_window(
 
     A window, not a map over all shards: thousands of pending task runs destabilise a server.
     """
-    pending: deque[PrefectFuture[None]] = deque()
-    for shard in range(shards):
-        if len(pending) == workers:
-            pending.popleft().result()
+    pending: deque[list[PrefectFuture[None]]] = deque()
+    try:
+        for shard in range(shards):
+            pending.append(submit(shard))
+            if len(pending) == workers:
+                wait_for_chain(pending[0])
+                pending.popleft()
+                done()
+        while pending:
+            wait_for_chain(pending[0])
+            pending.popleft()
             done()
-        pending.append(submit(shard))
-    for future in pending:
+    except BaseException:
+        # The other shards save what they have before their teachers are closed.
+        stop.set()
+        for future in (future for chain in pending for future in chain):
+            future.wait()
+        raise
+
+
+def wait_for_chain(chain: list[PrefectFuture[None]]) -> None:
+    """Raise the first step's error: the steps after it say only that they never started."""
+    for future in chain:
         future.result()
-        done()

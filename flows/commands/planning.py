@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from arbitrage.config import load_config
-from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json
+from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json, wide_console
 
 
 def plan(
@@ -50,7 +49,7 @@ def plan(
             "-" if teacher.cost_usd is None else f"{teacher.cost_usd:,.2f}",
             f"{teacher.hours:.2f}",
         )
-    console = Console()
+    console = wide_console()
     console.print(
         f"{planned.prompts:,} prompts, {planned.unroutable:,} unroutable, "
         f"{planned.requests:,} requests, {planned.candidates:,} candidates\n",
@@ -81,7 +80,7 @@ def preview(
     if as_json:
         print_json([item.to_json() for item in explained])
         return
-    console = Console()
+    console = wide_console()
     for item in explained:
         show_prompt(console, item)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from arbitrage.config import RunConfig
-from arbitrage.errors import ConfigError, RunConflictError
+from arbitrage.errors import ConfigError, OutputError, RunConflictError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
@@ -129,6 +129,11 @@ def check_output(config: RunConfig) -> str:
     """Prove that run folders can be made, leaving nothing behind; OutputError if not."""
     output = _output(config).absolute()
     nearest = next(path for path in (output, *output.parents) if path.exists())
+    if not nearest.is_dir():
+        raise OutputError(
+            f'run.output = "{output}" cannot be made: "{nearest}" is a file.',
+            mend="Choose another with --set run.output=PATH.",
+        )
     Folder(nearest).make()
     return f"{output} can be written"
 
