@@ -6,7 +6,9 @@ The steps of flows/distill.py run twice per round on the same prompts: as the fl
 running Prefect server, and as the same task functions called one after another without Prefect.
 Both do one shard at a time here (run.workers = 1), so that the difference is Prefect's alone: its
 client and its server, which share the machine's cores with the run. Prefect's share of the time is
-(flow - plain) / flow; its share of the CPU says the same of CPU seconds, its server's included,
+(flow - plain) / flow. A part of it is the same for a run of any size: an empty flow waits up to a
+second for Prefect's heartbeat thread; that is shown, and the share without it, which is what more
+shards tend to. Its share of the CPU says the same of CPU seconds, its server's included,
 and hardly depends on what else the machine does. Server start-up is apart.
 
 Each prompt goes to two of three recorded teachers, whose answers are 200 to 1200 bytes long; the
@@ -161,6 +163,8 @@ def bench(
     given: Any, scratch: Path, server: servers.PrefectServer
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows (one a step) and figures; runs inside the environment of a Prefect server."""
+    import prefect
+
     from arbitrage.flows.distill import distill
     from arbitrage.infra.store import open_run
 
@@ -189,9 +193,15 @@ def bench(
     both: list[Cost] = []
     with measuring(both, server):
         distill(two, new=True)
+    nothing: list[Cost] = []
+    empty = prefect.flow(lambda: None, name="empty")
+    for _ in range(4):
+        with measuring(nothing, server):
+            empty()
 
     candidates = open_run(uri).manifest["totals"]["candidates"]
     whole, through = (median([cost.wall_s for cost in costs]) for costs in (plain, flow))
+    fixed = median([cost.wall_s for cost in nothing[1:]])
     work = median([cost.client_cpu_s for cost in plain])
     used = median([cost.client_cpu_s + cost.server_cpu_s for cost in flow])
     rows = [
@@ -212,8 +222,12 @@ def bench(
         "flow with two workers, s": round(both[0].wall_s, 2),
         "flow with one worker, candidates/s": round(candidates / through),
         "Prefect's share of the time %": round(100 * (through - whole) / through, 1),
+        "of which an empty flow, s": round(fixed, 2),
+        "Prefect's share beyond an empty flow %": round(
+            100 * (through - fixed - whole) / (through - fixed), 1
+        ),
         "Prefect's share of the CPU %": round(100 * (used - work) / used, 1),
-        "of which its server, CPU s": round(median([cost.server_cpu_s for cost in flow]), 2),
+        "Prefect's server, CPU s": round(median([cost.server_cpu_s for cost in flow]), 2),
     }
     if given.lcb is not None and not synthetic.absent(given.lcb):
         figures |= recorded(given.lcb, scratch)

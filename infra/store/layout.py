@@ -8,7 +8,7 @@ REPORT = "report.html"
 VIEWS = "views"
 PARTS = ("prompts", "routes", "candidates", "graveyard")
 
-# Everything below unfinished/ belongs to an unfinished run and is removed when the manifest is written.
+# Everything below it belongs to an unfinished run and is removed once the manifest is written.
 WORK = "unfinished"
 STARTED = f"{WORK}/run.json"
 INPUT = f"{WORK}/input.json"

@@ -1,4 +1,4 @@
-"""The command line as a stranger meets it: help, errors, exit codes, what is printed, how quickly."""
+"""The command line as a stranger meets it: help, errors, exit codes, output, and how quickly."""
 
 from __future__ import annotations
 
@@ -233,13 +233,13 @@ def test_another_config_under_the_same_id_is_refused(
     assert verify_run(finished).ok
 
 
+@pytest.mark.usefixtures("prefect_server")
 def test_an_unfinished_run_is_continued_unless_a_new_one_is_asked_for(
     arbitrage: Callable[..., Any],
     run_configs: ModuleType,
     small_data: dict[str, Any],
     toml: Path,
     tmp_path: Path,
-    prefect_server: None,
 ) -> None:
     where = ("--set", f"run.output={tmp_path}")
     config = run_configs.parsed(small_data, run__output=str(tmp_path))
@@ -328,11 +328,11 @@ def test_view_writes_every_trainers_columns_in_every_format(
 
 
 def read_back(kind: str, output: Path, written: list[Path]) -> datasets.Dataset:
-    if kind == "arrow":
+    if (output / "state.json").exists():
         return datasets.load_from_disk(str(output))
-    data = [str(path) for path in written if path.suffix == f".{kind}"]
-    reader = {"parquet": pl.read_parquet, "jsonl": pl.read_ndjson}[kind]
-    return datasets.Dataset.from_list(pl.concat([reader(path) for path in data]).to_dicts())
+    data = [path for path in written if path.suffix == f".{kind}"]
+    readers = {"arrow": pl.read_ipc_stream, "parquet": pl.read_parquet, "jsonl": pl.read_ndjson}
+    return datasets.Dataset.from_list(pl.concat([readers[kind](path) for path in data]).to_dicts())
 
 
 def test_decide_makes_a_new_run_beside_the_old_and_asks_nobody(
