@@ -16,7 +16,7 @@ from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
 from arbitrage.infra.store.verify import verify_run
 
-STRICTER = ["filters.length.min_words=8"]
+STRICTER = ["filters.length.min_words=11"]
 
 
 class Killed(BaseException):

@@ -11,6 +11,7 @@ import pytest
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError, OutputError, RunConflictError
+from arbitrage.infra.store import layout
 from arbitrage.infra.store.begin import check_output, find_unfinished, foresee, open_run_folder
 
 
@@ -20,9 +21,17 @@ def config(run_configs: ModuleType, small_data: dict[str, Any], tmp_path: Path) 
 
 
 def begin(config: RunConfig, run_id: str | None = None, **more: Any) -> tuple[str, Path]:
-    opened = open_run_folder(config, run_id, **more)
-    with closing(opened):
+    """Open a run's folder, stage its input, and stop there."""
+    with closing(open_run_folder(config, run_id, **more)) as opened:
+        opened.run.commit_input(1, 30)
         return opened.how, opened.path
+
+
+def test_a_run_that_failed_before_it_had_any_input_leaves_nothing(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    open_run_folder(config, "x").close()
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_the_default_id_is_name_and_utc_time(config: RunConfig) -> None:
@@ -75,7 +84,7 @@ def test_operational_keys_may_change_between_sittings(
     other = run_configs.parsed(small_data, run__output=config.run.output, **changes)
     assert begin(other, "x")[0] == "continued"
     with closing(open_run_folder(other, "x")) as opened:
-        assert opened.run.config == other
+        assert opened.run.config.resolved() == other.resolved()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +105,7 @@ def test_a_damaged_start_mark_belongs_to_nobody(
     config: RunConfig, tmp_path: Path, content: str
 ) -> None:
     """What a neighbour's folder holds must not stop this run."""
-    mark = tmp_path / "runs" / "neighbour" / "work" / "run.json"
+    mark = tmp_path / "runs" / "neighbour" / layout.STARTED
     mark.parent.mkdir(parents=True)
     mark.write_text(content)
     assert find_unfinished(tmp_path / "runs", config.identity) is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from arbitrage.errors import DamagedRunError
-from arbitrage.infra.store import open_run
+from arbitrage.infra.store import layout, open_run
 from arbitrage.infra.store.run import attach
 from arbitrage.infra.store.verify import verify_run
 
@@ -32,7 +32,7 @@ def test_a_run_goes_on_after_each_step_and_ends_with_the_same_rows(
     assert run_configs.run_steps(config, "stepwise") == path
     assert verify_run(path).problems == []
     assert run_configs.stable_rows(path) == run_configs.stable_rows(pristine)
-    assert not (path / "work").exists()
+    assert not (path / layout.WORK).exists()
 
 
 def test_staged_input_is_not_read_from_its_source_again(
@@ -53,9 +53,9 @@ def test_a_spent_journal_is_gone_once_its_scores_are_committed(
 ) -> None:
     config = run_configs.parsed(small_data, run__output=str(tmp_path))
     path = run_configs.run_steps(config, "x", upto="generated")
-    assert len(list((path / "work" / "journal").iterdir())) == 5
+    assert len(list(path.glob(f"{layout.WORK}/journal/*/*.frames"))) == 5
     run_configs.run_steps(config, "x", upto="scored")
-    assert list((path / "work" / "journal").iterdir()) == []
+    assert list(path.glob(f"{layout.WORK}/journal/*")) == []
 
 
 def test_scoring_before_every_answer_is_there_is_refused(
