@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from arbitrage.infra.store import layout, open_run
+from arbitrage.infra.store import open_run
 from arbitrage.infra.store.verify import verify_run
 
 PROMPTS = 60
