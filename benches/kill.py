@@ -259,8 +259,8 @@ def disturb(
         **{f"kills while {stage}": total[stage] for stage in STAGES},
         "requests in flight at the kills": total["in flight"],
         "requests sent again": total["sent again"],
-        "sent again beyond those in flight, a kill": round(
-            max(0, total["sent again"] - total["in flight"]) / hit, 2
+        "sent again beyond those in flight": sum(
+            max(0, row["sent again"] - row["in flight"]) for row in rows
         ),
         "lost": total["lost"],
         "twice": total["twice"],

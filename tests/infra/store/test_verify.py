@@ -71,7 +71,7 @@ def test_an_untouched_run_is_whole_and_counts_add_up(pristine: Path) -> None:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(file=st.integers(0, 10**6), place=st.integers(0, 10**9), flip=st.integers(1, 255))
 def test_any_single_flipped_byte_is_found(pristine: Path, file: int, place: int, flip: int) -> None:
@@ -92,7 +92,7 @@ def test_every_byte_of_one_small_part_is_watched(finished: Path) -> None:
     """The schema's bytes too: a changed column name must not stop the process."""
     path = min(finished.glob("graveyard/*"), key=lambda part: part.stat().st_size)
     content = path.read_bytes()
-    for place in range(0, len(content), max(1, len(content) // 200)):
+    for place in range(0, len(content), max(1, len(content) // 100)):
         damaged = bytearray(content)
         damaged[place] ^= 0xFF
         path.write_bytes(damaged)
