@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -100,3 +101,14 @@ def in_folder(tmp_path: Path) -> Iterator[Path]:
     os.chdir(tmp_path)
     yield tmp_path
     os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def toml(run_configs: ModuleType, small_data: dict[str, Any], tmp_path_factory: Any) -> Path:
+    return run_configs.write_toml(tmp_path_factory.mktemp("toml") / "run.toml", small_data)
+
+
+@pytest.fixture
+def finished(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, alone in its folder."""
+    return Path(shutil.copytree(pristine, tmp_path / "runs" / "finished"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,17 +19,6 @@ COMMANDS = ("run", "init", "check", "preview", "plan", "decide", "view", "verify
 COMMANDS += ("report", "list")
 TRAINERS = ("trl", "verl", "axolotl", "llamafactory", "openrlhf")
 FORMATS = ("arrow", "parquet", "jsonl")
-
-
-@pytest.fixture(scope="module")
-def toml(run_configs: ModuleType, small_data: dict[str, Any], tmp_path_factory: Any) -> Path:
-    return run_configs.write_toml(tmp_path_factory.mktemp("toml") / "run.toml", small_data)
-
-
-@pytest.fixture
-def finished(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, alone in its folder."""
-    return Path(shutil.copytree(pristine, tmp_path / "runs" / "finished"))
 
 
 # Help

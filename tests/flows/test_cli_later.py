@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import datasets
@@ -15,24 +13,8 @@ import pytest
 
 from arbitrage.infra.store.verify import verify_run
 
-COMMANDS = ("run", "init", "check", "preview", "plan", "decide", "view", "verify", "explain")
-COMMANDS += ("report", "list")
 TRAINERS = ("trl", "verl", "axolotl", "llamafactory", "openrlhf")
 FORMATS = ("arrow", "parquet", "jsonl")
-
-
-@pytest.fixture(scope="module")
-def toml(run_configs: ModuleType, small_data: dict[str, Any], tmp_path_factory: Any) -> Path:
-    return run_configs.write_toml(tmp_path_factory.mktemp("toml") / "run.toml", small_data)
-
-
-@pytest.fixture
-def finished(pristine: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, alone in its folder."""
-    return Path(shutil.copytree(pristine, tmp_path / "runs" / "finished"))
-
-
-# Help
 
 
 @pytest.mark.parametrize("prompt", ["ar-0", "th-1", "zh-2"])

@@ -51,6 +51,7 @@ def test_a_lock_may_be_released_by_another_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     RunLock(Folder(tmp_path)).acquire()
+    assert (tmp_path / ".lock").exists()
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
