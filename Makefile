@@ -44,10 +44,9 @@ lint: $(VENV)/.dev ## style, formatting, import rules, spelling
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## run every benches/bench_*.py
-	@for bench in benches/bench_*.py; do \
-	  [ -e "$$bench" ] || { echo "benches/ holds no bench_*.py yet"; break; }; \
-	  echo "== $$bench"; $(ENV) $(BIN)/python "$$bench" || exit 1; \
+bench: $(VENV)/.dev ## the figures of docs/performance.md (about a quarter of an hour)
+	@for bench in store memory distill kill; do \
+	  echo "== benches/$$bench.py"; $(ENV) $(BIN)/python benches/$$bench.py || exit 1; \
 	done
 
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)

@@ -50,7 +50,7 @@ def _options(
 def main() -> None:
     """Run the command line and exit with the contract's codes."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="arbitrage", standalone_mode=True)
     except ArbitrageError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
         sys.exit(error.exit_code)

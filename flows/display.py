@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -52,11 +53,17 @@ def _lines(console: Console, done: threading.Event) -> None:
     while True:
         ending = done.wait(_REFRESH_S)
         snapshot = board.read()
-        text = describe(snapshot)
+        # The counts at which a stage ended, unless that was the last thing said.
+        ended = stage not in {"", snapshot.stage}
+        texts = [describe(replace(snapshot, stage=stage))] if ended else []
         due = time.monotonic() - spoken >= _PLAIN_EVERY_S
-        if text != said and (snapshot.stage != stage or due or ending):
-            console.print(text, highlight=False)
-            said, stage, spoken = text, snapshot.stage, time.monotonic()
+        if snapshot.stage != stage or due or ending:
+            texts.append(describe(snapshot))
+        for text in texts:
+            if text != said:
+                console.print(text, highlight=False)
+                said, spoken = text, time.monotonic()
+        stage = snapshot.stage
         if ending:
             return
 

@@ -13,7 +13,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from arbitrage.config import RunConfig
 from arbitrage.infra.generation.waves import waves
-from arbitrage.infra.interrupt import stopping_on_signals
+from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.tasks.decide import decide_candidates, merge_moments
@@ -48,6 +48,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     if opened.how == "finished":
         return uri
     with closing(opened), stopping_on_signals(), open_teachers(uri):
+        raise_if_stopping()
         board.enter("reading prompts")
         shards = load_prompts(uri)
         progress = RunProgress(uri, shards)
@@ -55,7 +56,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         complete_shards(config, uri, shards, progress)
         board.enter("deciding")
         merge_moments(uri, shards)
-        in_window(lambda shard: decide_candidates.submit(uri, shard), shards, config.run.workers)
+        in_window(lambda shard: [decide_candidates.submit(uri, shard)], shards, config.run.workers)
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
         publish_run(uri, shards, views)
@@ -74,29 +75,31 @@ def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgr
     names = list(last.teachers) if earlier else None
     for wave in earlier:
 
-        def ask(shard: int, teachers: tuple[str, ...] = wave.teachers) -> PrefectFuture[None]:
-            return generate_shard(uri, shard, list(teachers))
+        def ask(shard: int, teachers: tuple[str, ...] = wave.teachers) -> list[PrefectFuture[None]]:
+            return ask_teachers(uri, shard, list(teachers))
 
         in_window(ask, shards, config.run.workers)
         rest_teachers(uri, wave.exclusive)
 
-    def ask_and_score(shard: int) -> PrefectFuture[None]:
-        generated = generate_shard(uri, shard, names)
-        return score_candidates.submit(uri, shard, wait_for=[generated], return_state=False)
+    def ask_and_score(shard: int) -> list[PrefectFuture[None]]:
+        asked = ask_teachers(uri, shard, names)
+        scored = score_candidates.submit(uri, shard, wait_for=asked[-1:], return_state=False)
+        return [*asked, scored]
 
     in_window(ask_and_score, shards, config.run.workers, progress.advance)
     rest_teachers(uri, last.exclusive)
 
 
-def generate_shard(uri: str, shard: int, teachers: list[str] | None) -> PrefectFuture[None]:
+def ask_teachers(uri: str, shard: int, teachers: list[str] | None) -> list[PrefectFuture[None]]:
     """Route a shard, where that is not done yet, and ask these teachers (None: all of them)."""
     routed = route_prompts.submit(uri, shard)
-    asked = {} if teachers is None else {"teachers": teachers}
-    return generate_candidates.submit(uri, shard, **asked, wait_for=[routed], return_state=False)
+    named = {} if teachers is None else {"teachers": teachers}
+    asked = generate_candidates.submit(uri, shard, **named, wait_for=[routed], return_state=False)
+    return [routed, asked]
 
 
 def in_window(
-    submit: Callable[[int], PrefectFuture[None]],
+    submit: Callable[[int], list[PrefectFuture[None]]],
     shards: int,
     workers: int,
     done: Callable[[], None] = lambda: None,
@@ -105,12 +108,27 @@ def in_window(
 
     A window, not a map over all shards: thousands of pending task runs destabilise a server.
     """
-    pending: deque[PrefectFuture[None]] = deque()
-    for shard in range(shards):
-        if len(pending) == workers:
-            pending.popleft().result()
+    pending: deque[list[PrefectFuture[None]]] = deque()
+    try:
+        for shard in range(shards):
+            pending.append(submit(shard))
+            if len(pending) == workers:
+                wait_for_chain(pending[0])
+                pending.popleft()
+                done()
+        while pending:
+            wait_for_chain(pending[0])
+            pending.popleft()
             done()
-        pending.append(submit(shard))
-    for future in pending:
+    except BaseException:
+        # The other shards save what they have before their teachers are closed.
+        stop.set()
+        for future in (future for chain in pending for future in chain):
+            future.wait()
+        raise
+
+
+def wait_for_chain(chain: list[PrefectFuture[None]]) -> None:
+    """Raise the first step's error: the steps after it say only that they never started."""
+    for future in chain:
         future.result()
-        done()

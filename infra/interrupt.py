@@ -14,29 +14,36 @@ from arbitrage.errors import InterruptedRunError
 stop = threading.Event()
 
 
+_watching = 0
+
+
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
     """Within this context the first SIGINT or SIGTERM sets `stop`; a second SIGINT breaks off.
 
-    Signal handlers belong to the main thread; elsewhere (a Prefect worker's thread) this only
-    clears the event.
+    Contexts nest: the outermost one clears the event, each puts its handlers in place (Prefect
+    installs one of its own in between). Signal handlers belong to the main thread; elsewhere (a
+    Prefect worker's thread) none is installed.
     """
-    stop.clear()
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    global _watching  # noqa: PLW0603
+    if _watching == 0:
+        stop.clear()
+    _watching += 1
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+    previous = {number: signal.signal(number, _handle) for number in numbers}
     try:
         yield
     finally:
+        _watching -= 1
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    if stop.is_set() and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    stop.set()
 
 
 def raise_if_stopping() -> None:

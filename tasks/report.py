@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 from prefect import task
@@ -18,8 +19,8 @@ from arbitrage.infra.report.counts import Counts
 from arbitrage.infra.report.table import markdown_table, table_rows
 from arbitrage.infra.store import open_run
 
-# Updates of the progress artifact over a run, whatever the number of shards.
-_UPDATES = 50
+# The progress artifact is for people: an update costs a call of the API, whatever the shards do.
+_UPDATE_EVERY_S = 2.0
 
 
 class RunProgress:
@@ -29,6 +30,7 @@ class RunProgress:
         self._run_id = uri.rstrip("/").rsplit("/", 1)[-1]
         self._shards = shards
         self._done = 0
+        self._updated = time.monotonic()
         artifact = create_progress_artifact(
             0.0, key="arbitrage-progress", description=f"Shards of {self._run_id} scored"
         )
@@ -43,8 +45,9 @@ class RunProgress:
             resource=run_resource(self._run_id),
             payload={"done": self._done, "shards": self._shards},
         )
-        step = max(1, self._shards // _UPDATES)
-        if self._done % step == 0 or self._done == self._shards:
+        now = time.monotonic()
+        if now - self._updated >= _UPDATE_EVERY_S or self._done == self._shards:
+            self._updated = now
             update_progress_artifact(self._artifact, 100.0 * self._done / self._shards)
 
 

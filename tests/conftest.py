@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Set before anything imports prefect or datasets, which read them once, at import.
 _SCRATCH = tempfile.mkdtemp(prefix="arbitrage-tests-")
@@ -28,6 +29,10 @@ os.environ |= {
     "HF_HOME": f"{_SCRATCH}/huggingface",
     "HF_HUB_OFFLINE": "1",
 }
+
+# A busy machine must not fail a property that holds.
+settings.register_profile("arbitrage", deadline=None)
+settings.load_profile("arbitrage")
 
 _attempts: list[str] = []
 

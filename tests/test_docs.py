@@ -89,4 +89,5 @@ def test_make_targets_and_linked_files_of_the_readme_exist() -> None:
 
 def test_the_readme_is_short_and_names_no_machine() -> None:
     assert README.count("\n") <= 200
+    assert not re.search(r"\b[A-Z]+_[A-Z]+\b", README.replace("PREFECT_API_URL", ""))  # no gaps
     assert os.fspath(ROOT) not in README

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arbitrage.errors import ConfigError, OutputError
-from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json
+from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json, wide_console
 
 
 class Family(StrEnum):
@@ -91,7 +91,7 @@ def list_plugins(
     table = Table("name", "what it is", "params", box=None, pad_edge=False)
     for entry in entries:
         table.add_row(entry.identity, entry.summary, ", ".join(entry.params.model_fields) or "-")
-    Console().print(table)
+    wide_console().print(table)
 
 
 def add_to(app: typer.Typer) -> None:

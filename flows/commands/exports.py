@@ -40,8 +40,10 @@ def view(
 
     Example: arbitrage view runs/demo sft --format jsonl --trainer axolotl -o sft-axolotl
     """
+    from arbitrage.infra.store import open_run
     from arbitrage.infra.views.export import export_view
 
+    open_run(run)
     for path in export_view(run, name, file_format.value, trainer.value, output):
         typer.echo(str(path))
 

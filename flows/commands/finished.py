@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from arbitrage.flows.commands.options import AsJson, RunPath, print_json
+from arbitrage.flows.commands.options import AsJson, RunPath, print_json, wide_console
 
 FAILED = 4
 
 
-def verify(run: RunPath) -> None:
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, whole or not.")],
+) -> None:
     """Recount a run from its files and check every hash; prints one JSON object, exits 0 or 4.
 
     Example: arbitrage verify runs/demo
@@ -40,7 +42,7 @@ def explain(
     if as_json:
         print_json(explained.to_json())
     else:
-        show_prompt(Console(), explained)
+        show_prompt(wide_console(), explained)
 
 
 def report(run: RunPath) -> None:

@@ -7,14 +7,38 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from rich.console import Console
+
+from arbitrage.errors import ConfigError
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run.toml.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+def _existing(run: Path) -> Path:
+    if not run.is_dir():
+        raise ConfigError(
+            f'there is no run folder "{run}".',
+            mend="Name one as `arbitrage run` prints it in its last line.",
+        )
+    return run
+
+
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", callback=_existing)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+# What a table needs where no terminal says how wide it is: rich would take 80.
+_PLAIN_WIDTH = 100
+
+
+def wide_console() -> Console:
+    """Standard output, as wide as the terminal; in a file or a pipe at least 100 columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(_PLAIN_WIDTH, console.width))
 
 
 def print_json(value: Any) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from arbitrage.config import load_config
-from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json
+from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, print_json, wide_console
 
 if TYPE_CHECKING:
     from arbitrage.infra.generation.plan import Plan
@@ -33,7 +32,7 @@ def plan(
     if as_json:
         print_json(planned.to_json())
         return
-    console = Console()
+    console = wide_console()
     console.print(
         f"{planned.prompts:,} prompts, {planned.unroutable:,} unroutable, "
         f"{planned.requests:,} requests, {planned.candidates:,} candidates\n",
@@ -88,7 +87,7 @@ def preview(
     if as_json:
         print_json([item.to_json() for item in explained])
         return
-    console = Console()
+    console = wide_console()
     for item in explained:
         show_prompt(console, item)
 

@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from arbitrage.config import RunConfig, load_config
-from arbitrage.errors import InterruptedRunError
-from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath
+from arbitrage.errors import ConfigError, InterruptedRunError
+from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath, wide_console
 from arbitrage.flows.settings import prepare_prefect
+from arbitrage.infra.interrupt import stopping_on_signals
 
 SHORTFALL = 3
 _HAPPENS = {
@@ -37,7 +38,7 @@ def run(
 
     Example: arbitrage run run.toml --set run.samples=4
     """
-    from arbitrage.infra.store.begin import foresee
+    from arbitrage.infra.store.begin import check_output, foresee
 
     checked = load_config(config, overrides or [])
     prepare_prefect()
@@ -45,6 +46,7 @@ def run(
     how, path = foresee(checked, run_id, new=new)
     say.print(f"{_HAPPENS[how]} {path}", highlight=False)
     if how != "finished":
+        check_output(checked)
         _distill(say, checked, path.name, new)
     manifest = show_run(path)
     typer.echo(str(path))
@@ -54,7 +56,7 @@ def run(
 def decide(
     run: RunPath,
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="New thresholds, selection, views.")
+        Path | None, typer.Argument(metavar="CONFIG", help="New thresholds, selection, views.")
     ] = None,
     overrides: Overrides = None,
     in_place: Annotated[
@@ -68,6 +70,11 @@ def decide(
     """
     from arbitrage.flows.redecide import redecide
 
+    if in_place and run_id is not None:
+        raise ConfigError(
+            f'--in-place replaces the run\'s own decisions, so --run-id "{run_id}" names nothing.',
+            mend="Leave one of the two out.",
+        )
     path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
     show_run(path)
     typer.echo(str(path))
@@ -80,8 +87,9 @@ def show_run(path: Path) -> dict[str, Any]:
     from arbitrage.infra.store import open_run
 
     manifest = open_run(path).manifest
-    console = Console()
-    console.print(rich_table(Counts.from_json(manifest["counts"])))
+    console = wide_console()
+    counts = Counts.from_json(manifest["counts"])
+    console.print(rich_table(counts, width=console.width))
     for name, view in manifest["views"].items():
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)
@@ -126,21 +134,34 @@ def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any])
     raise typer.Exit(SHORTFALL)
 
 
-def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> Path:
-    say.print("starting Prefect", highlight=False)
-    from arbitrage.flows.display import showing_progress
-    from arbitrage.flows.distill import distill
-    from arbitrage.infra.generation.death import AllTeachersDeadError
+def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
+    # From here on a signal is a request, not an exception inside whatever Prefect is just doing.
+    with stopping_on_signals():
+        say.print("starting Prefect", highlight=False)
+        from arbitrage.flows.display import showing_progress
+        from arbitrage.flows.distill import distill
+        from arbitrage.flows.server import prefect_api
+        from arbitrage.infra.generation.death import AllTeachersDeadError
 
-    command = shlex.join(["arbitrage", *sys.argv[1:]])
-    try:
-        with showing_progress(say):
-            return Path(distill(config, run_id=run_id, new=new))
-    except InterruptedRunError as error:
-        raise InterruptedRunError(error.what, mend=f"Continue with: {command}") from None
-    except AllTeachersDeadError as error:
-        go_on = f"continue with: {command}"
-        raise AllTeachersDeadError.of(error.deaths, go_on) from None
+        try:
+            with prefect_api(), showing_progress(say):
+                distill(config, run_id=run_id, new=new)
+        except (InterruptedRunError, KeyboardInterrupt):
+            raise InterruptedRunError(
+                "the run was stopped; everything finished is saved.",
+                mend=f"Continue with: {_how_to_go_on(run_id)}",
+            ) from None
+        except AllTeachersDeadError as error:
+            go_on = f"continue with: {_how_to_go_on(run_id)}"
+            raise AllTeachersDeadError.of(error.deaths, go_on) from None
+
+
+def _how_to_go_on(run_id: str) -> str:
+    """The command that continues this run, whatever else there is to continue."""
+    given = [argument for argument in sys.argv[1:] if argument != "--new"]
+    if not any(argument.split("=")[0] == "--run-id" for argument in given):
+        given += ["--run-id", run_id]
+    return shlex.join(["arbitrage", *given])
 
 
 def add_to(app: typer.Typer) -> None:

@@ -51,11 +51,16 @@ def begin_again(
         return open_run_folder(config, run_id, new=True, output=output, decided_from=name)
     lock = RunLock(finished.folder)
     lock.acquire()
-    finished.folder.remove(layout.STAGED)
-    earlier = finished.manifest["decided_from"]
-    staged = finished.folder / layout.STAGED
-    opened = open_run_folder(config, name, new=True, output=staged, decided_from=earlier)
-    opened.close()
+    try:
+        finished.folder.remove(layout.STAGED)
+        earlier = finished.manifest["decided_from"]
+        staged = finished.folder / layout.STAGED
+        opened = open_run_folder(config, name, new=True, output=staged, decided_from=earlier)
+        if opened.lock is not None:
+            opened.lock.release()  # the lock of the run around it holds for both
+    except BaseException:
+        lock.release()
+        raise
     return Opened(opened.path, "new", lock)
 
 

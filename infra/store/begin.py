@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from arbitrage.config import RunConfig
-from arbitrage.errors import ConfigError, RunConflictError
+from arbitrage.errors import ConfigError, OutputError, RunConflictError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
@@ -40,8 +40,17 @@ class Opened:
         return attach(str(self.path))
 
     def close(self) -> None:
-        if self.lock is not None:
-            self.lock.release()
+        """Let go of the folder; one in which no input was ever committed is removed."""
+        if self.lock is None:
+            return
+        folder = Folder(self.path)
+        kept = folder.exists(layout.INPUT) or folder.exists(layout.MANIFEST)
+        worthless = self.path.is_dir() and not kept
+        if worthless:
+            folder.remove(layout.WORK, layout.VIEWS, *layout.PARTS)
+        self.lock.release()
+        if worthless and not any(self.path.iterdir()):
+            self.path.rmdir()
 
 
 def open_run_folder(
@@ -60,6 +69,7 @@ def open_run_folder(
     """
     how, path = foresee(config, run_id, new=new, output=output)
     if how == "finished":
+        Folder(path).remove(layout.WORK)  # left by a kill just after the manifest was written
         return Opened(path, how, None)
     folder = Folder(path)
     folder.make()
@@ -119,6 +129,11 @@ def check_output(config: RunConfig) -> str:
     """Prove that run folders can be made, leaving nothing behind; OutputError if not."""
     output = _output(config).absolute()
     nearest = next(path for path in (output, *output.parents) if path.exists())
+    if not nearest.is_dir():
+        raise OutputError(
+            f'run.output = "{output}" cannot be made: "{nearest}" is a file.',
+            mend="Choose another with --set run.output=PATH.",
+        )
     Folder(nearest).make()
     return f"{output} can be written"
 

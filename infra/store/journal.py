@@ -1,10 +1,10 @@
 """The journal of one shard: every finished request, appended in commit groups, replayed on resume.
 
 A group is whatever finished within some milliseconds of its first row, or while the last one was
-being fsynced: a slow teacher's answers are durable at once, a fast one's share a frame and an fsync,
-which a disk with a fast fsync would otherwise do for every row. At most `group_rows` finished
-candidates are ever waiting to become durable: beyond that `record` makes its caller wait. After
-`kill -9` the requests asked again are those in flight plus at most that one group.
+being fsynced: a slow teacher's answers are durable at once, a fast one's share a frame and an
+fsync, which a disk with a fast fsync would otherwise do for every row. At most `group_rows`
+finished candidates are ever waiting to become durable: beyond that `record` makes its caller wait.
+After `kill -9` the requests asked again are those in flight plus at most that one group.
 """
 
 from __future__ import annotations

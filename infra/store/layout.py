@@ -8,8 +8,8 @@ REPORT = "report.html"
 VIEWS = "views"
 PARTS = ("prompts", "routes", "candidates", "graveyard")
 
-# Everything below work/ belongs to an unfinished run and is removed when the manifest is written.
-WORK = "work"
+# Everything below it belongs to an unfinished run and is removed once the manifest is written.
+WORK = "unfinished"
 STARTED = f"{WORK}/run.json"
 INPUT = f"{WORK}/input.json"
 MOMENTS = f"{WORK}/moments.json"
@@ -27,7 +27,7 @@ def part(kind: str, shard: int) -> str:
 
 
 def staged(kind: str, shard: int, extension: str = "arrow") -> str:
-    """An intermediate file of an unfinished run: `work/scored/00000.arrow`."""
+    """An intermediate file of an unfinished run: `unfinished/scored/00000.arrow`."""
     return f"{WORK}/{kind}/{shard:05d}.{extension}"
 
 

@@ -1,11 +1,11 @@
-"""Recorded completions of one teacher: an Arrow table and a sorted index, lean at 10^6 rows."""
+"""Recorded completions of one teacher: texts on disk and a sorted index, lean at 10^7 rows."""
 
 from __future__ import annotations
 
 import glob
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,15 @@ import xxhash
 from numpy.typing import NDArray
 
 from arbitrage.errors import ConfigError
+from arbitrage.infra.teachers.spool import Spool
 
 REQUIRED = ("prompt_id", "teacher", "completion")
 OPTIONAL = {"sample_index": pa.int64(), "completion_tokens": pa.int32()}
+
+TEXTS = ("prompt_id", "completion")
+_READ_ROWS = 8192
+_READ_BYTES = 2**20
+_NO_ROWS = pa.schema([("prompt_id", pa.large_string()), *OPTIONAL.items()]).empty_table()
 
 Row = tuple[str | None, int | None]
 
@@ -27,12 +33,23 @@ Row = tuple[str | None, int | None]
 class Recordings:
     """Recorded rows of one teacher, looked up by (prompt_id, sample index).
 
-    Memory: the rows in Arrow plus 24 bytes a row. Immutable, so threads may share one.
+    Memory: about 45 bytes a row; the texts lie in a temporary file. Immutable, so threads may
+    share one.
+
+    Args:
+        tables: prompt_id and completion (large_string), sample_index (int64) and completion_tokens
+            (int32), nulls allowed; held one at a time.
     """
 
-    def __init__(self, rows: pa.Table, recorded_as: str) -> None:
-        # One chunk each: `take` on many chunks costs ten times as much.
-        self._texts = _one_chunk(rows.column("completion"))
+    def __init__(self, tables: Iterable[pa.Table], recorded_as: str) -> None:
+        self._texts = Spool()
+        kept: list[pa.Table] = [_NO_ROWS]
+        for table in tables:
+            self._texts.add(table.column("completion"))
+            kept.append(table.select(_NO_ROWS.column_names))
+        self._texts.seal()
+        rows = pa.concat_tables(kept).combine_chunks()
+        # One chunk: `take` on many costs ten times as much.
         self._tokens = _one_chunk(rows.column("completion_tokens"))
         ids = rows.column("prompt_id")
         keys = _keys(ids, _sample_indices(rows))
@@ -52,10 +69,10 @@ class Recordings:
 
     def some(self, most: int) -> pa.Table:
         """At most `most` rows, evenly spread: completion and completion_tokens (may be null)."""
-        count = len(self._texts)
-        rows = pa.array(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
-        columns = {"completion": self._texts, "completion_tokens": self._tokens}
-        return pa.table({name: column.take(rows) for name, column in columns.items()})
+        count = len(self._tokens)
+        rows = np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+        texts = pa.array([self._texts.read(int(row)) for row in rows], pa.large_string())
+        return pa.table({"completion": texts, "completion_tokens": self._tokens.take(rows)})
 
     def look_up(self, wanted: Sequence[tuple[str, int]]) -> list[Row | None]:
         """(completion, completion_tokens) of each (prompt_id, sample index); None = no such row."""
@@ -64,10 +81,10 @@ class Recordings:
         keys = np.array([_key(prompt, index) for prompt, index in wanted], dtype="S16")
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         hits = self._keys[places] == keys
-        rows = pa.array(self._order[places[hits]])
-        texts = iter(self._texts.take(rows).to_pylist())
-        tokens = iter(self._tokens.take(rows).to_pylist())
-        return [(next(texts), next(tokens)) if hit else None for hit in hits.tolist()]
+        rows = self._order[places[hits]]
+        tokens = self._tokens.take(pa.array(rows)).to_pylist()
+        found = iter(zip(map(self._texts.read, rows.tolist()), tokens, strict=True))
+        return [next(found) if hit else None for hit in hits.tolist()]
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
@@ -122,16 +139,16 @@ def load_recordings(paths: Sequence[str], recorded_as: str, *, teacher: str) -> 
     with _lock:
         found = _shared.get(key)
         if found is None:
-            tables = [_read(file, recorded_as, teacher) for file in files]
-            rows = pa.concat_tables(tables)
-            if not rows.num_rows:
+            tables = (table for file in files for table in _read(file, recorded_as, teacher))
+            found = Recordings(tables, recorded_as)
+            if not len(found):
                 names = sorted({name for file in files for name in _teachers_in(file)})
                 raise ConfigError(
                     f'the recordings of teacher "{teacher}" hold no rows of "{recorded_as}".',
                     known=names[:50],
                     mend=f'Set recorded_as of the teacher "{teacher}" to one of them.',
                 )
-            found = _shared[key] = Recordings(rows, recorded_as)
+            _shared[key] = found
         return found
 
 
@@ -164,30 +181,34 @@ def _open(file: str) -> Any:
     return fsspec.open(file, "rb").open()
 
 
-def _read(file: str, recorded_as: str, teacher: str) -> pa.Table:
+def _read(file: str, recorded_as: str, teacher: str) -> Iterator[pa.Table]:
+    """The teacher's rows of one file, some thousand at a time, as `Recordings` wants them."""
     mend = f'Fix recordings of the teacher "{teacher}" in run.toml.'
     try:
-        names = pq.read_schema(_open(file)).names
-        absent = [name for name in REQUIRED if name not in names]
-        if absent:
-            raise ConfigError(
-                f'the recordings "{file}" have no column "{absent[0]}" (columns: '
-                f"{', '.join(names)}).",
-                mend=f"They need {', '.join(REQUIRED)}. {mend}",
-            )
-        columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-        filters = [("teacher", "==", recorded_as)]
-        table = pq.read_table(_open(file), columns=columns, filters=filters)
-        arrays = {
-            "prompt_id": table.column("prompt_id").cast(pa.large_string()),
-            "completion": table.column("completion").cast(pa.large_string()),
-        }
-        for name, kind in OPTIONAL.items():
-            absent_column = pa.chunked_array([pa.nulls(table.num_rows, kind)])
-            arrays[name] = table.column(name).cast(kind) if name in names else absent_column
+        with pq.ParquetFile(_open(file), buffer_size=_READ_BYTES) as parquet:
+            names = parquet.schema_arrow.names
+            absent = [name for name in REQUIRED if name not in names]
+            if absent:
+                raise ConfigError(
+                    f'the recordings "{file}" have no column "{absent[0]}" (columns: '
+                    f"{', '.join(names)}).",
+                    mend=f"They need {', '.join(REQUIRED)}. {mend}",
+                )
+            columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+            for batch in parquet.iter_batches(_READ_ROWS, columns=columns, use_threads=False):
+                ours = pc.equal(batch.column("teacher").cast(pa.string()), recorded_as)
+                yield _typed(pa.Table.from_batches([batch]).filter(ours))
     except (pa.ArrowException, OSError, ValueError, ImportError) as error:
         raise ConfigError(f'the recordings "{file}" cannot be read: {error}.', mend=mend) from error
-    return pa.table(arrays)
+
+
+def _typed(rows: pa.Table) -> pa.Table:
+    columns = {name: rows.column(name).cast(pa.large_string()) for name in TEXTS}
+    for name, kind in OPTIONAL.items():
+        given = name in rows.column_names
+        absent = pa.chunked_array([pa.nulls(rows.num_rows, kind)])
+        columns[name] = rows.column(name).cast(kind) if given else absent
+    return pa.table(columns)
 
 
 def _teachers_in(file: str) -> list[str]:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from arbitrage.errors import DamagedRunError
-from arbitrage.infra.store.files import FileEntry, cannot_write, sync_folder
+from arbitrage.infra.store.files import FileEntry, HashingSink, cannot_write, sync_folder
 from arbitrage.infra.views.features import hf_features, with_features
 
 # What `datasets` itself writes: 1000 rows a record batch, 500 MB a file.
@@ -134,39 +134,16 @@ def _swap(fresh: Path, path: Path, old: Path) -> None:
 def write_durably(path: Path, chunks: Iterable[bytes], rows: int = 0) -> FileEntry:
     """Write and fsync one file; its entry, with the name alone as path."""
     with path.open("wb") as file:
-        sink = _HashingSink(file)
+        sink = HashingSink(file)
         for chunk in chunks:
             sink.write(chunk)
-        sink.sync()
+        _sync(file)
     return FileEntry(path.name, rows, sink.written, sink.sha256)
 
 
-class _HashingSink:
-    """A binary file that knows the sha256 of what went into it."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.written = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        self._file.write(data)
-        self._hash.update(data)
-        size = memoryview(data).nbytes
-        self.written += size
-        return size
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _write_data(
@@ -179,13 +156,13 @@ def _write_data(
         temporary = folder / f"data-{len(written):05d}"
         rows = 0
         with temporary.open("wb") as file:
-            sink = _HashingSink(file)
+            sink = HashingSink(file)
             with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as writer:
                 while pending is not None and sink.written < target_bytes:
                     writer.write_batch(pending)
                     rows += pending.num_rows
                     pending = next(batches, None)
-            sink.sync()
+            _sync(file)
         written.append(FileEntry(temporary.name, rows, sink.written, sink.sha256))
     return [_named(folder, entry, len(written)) for entry in written]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,16 +14,7 @@ import pytest
 @pytest.fixture(scope="session")
 def run_configs() -> ModuleType:
     """tests/run_configs.py as a module."""
-    name = "run_configs"
-    if name not in sys.modules:
-        path = Path(__file__).parents[2] / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+    return importlib.import_module("run_configs")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +26,7 @@ def small_data(run_configs: ModuleType, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def pristine(run_configs: ModuleType, small_data: dict[str, Any]) -> Path:
     """A finished run that no test may change: five shards, two views, one prompt without route."""
-    data = run_configs.changed(small_data, {"prompts.max_characters": 70})
+    data = run_configs.changed(small_data, {"prompts.max_characters": 60})
     return run_configs.run_steps(run_configs.parsed(data), "pristine")
 
 

@@ -134,22 +134,19 @@ async def write():
     while True:
         await journal.record([row(str(number))])
         number += 1
-        if journal._undurable == 0:
-            print(number, flush=True)
-        await asyncio.sleep(0)
+        if number % 100 == 0:
+            print(number - journal._undurable, flush=True)
 with Journal(Path({str(tmp_path)!r})) as journal:
     asyncio.run(write())
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    child = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment
-    )
-    assert child.stdout is not None
+    command = [sys.executable, "-c", program]
     durable = 0
-    for _ in range(5):
-        durable = int(child.stdout.readline())
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None
+        while durable < 1000:
+            durable = int(child.stdout.readline())
+        child.kill()
     ids = Journal(tmp_path).rows()["candidate_id"].to_pylist()
     assert len(ids) >= durable
     assert ids == [str(number) for number in range(len(ids))]

@@ -1,0 +1,111 @@
+"""Server processes that a bench starts and ends itself: Prefect's, and a stand-in teacher."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_PREFECT_STARTS_WITHIN_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectServer:
+    """A running Prefect server: what a client needs in its environment, and its start-up time."""
+
+    environment: dict[str, str]
+    startup_s: float
+    group: int
+
+    def cpu_s(self) -> float:
+        """CPU seconds that the server's processes have used so far (Linux)."""
+        ticks = 0
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                after_name = path.read_text().rpartition(")")[2].split()
+                if int(after_name[2]) == self.group:
+                    ticks += sum(map(int, after_name[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def prefect_server() -> Iterator[PrefectServer]:
+    """`prefect server start` on a free loopback port with a database of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-prefect-") as home:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        environment = {
+            **os.environ,
+            "PREFECT_HOME": home,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_LEVEL": "CRITICAL",
+            "DO_NOT_TRACK": "1",
+        }
+        environment.pop("PREFECT_API_URL", None)
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
+        start = time.perf_counter()
+        log = Path(home, "server.log")
+        process = subprocess.Popen(
+            [*command, "--port", str(port), "--no-ui"],
+            env=environment,
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_for(f"{url}/health", process)
+            startup_s = time.perf_counter() - start
+            yield PrefectServer({**environment, "PREFECT_API_URL": url}, startup_s, process.pid)
+        finally:
+            if process.poll() is not None:
+                said = log.read_text(errors="replace")[-2000:]
+                print(f"Prefect's server ended with {process.returncode}: {said}", file=sys.stderr)
+            end_group(process)
+
+
+def stand_in(latency_ms: float) -> Any:
+    """The tests' OpenAI-compatible server, in a thread of the bench, apart from what it kills.
+
+    A context manager; what it gives has `base_url` and `stats`, which counts requests by body.
+    """
+    sys.path.insert(0, str(REPOSITORY / "tests"))
+    from stand_in_behaviour import Behaviour
+    from stand_in_server import StandIn
+
+    return StandIn(Behaviour(latency_s=latency_ms / 1000))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads its own group, with everything it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PREFECT_STARTS_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the Prefect server did not answer at {url}; exit code {process.poll()}")

@@ -1,0 +1,159 @@
+"""Deciding again, beside a run and in place; an in-place one may be killed at any moment."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from arbitrage.errors import ConfigError, RunConflictError
+from arbitrage.flows.redecide import redecide
+from arbitrage.infra.store import open_run
+from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.lock import RunLock
+from arbitrage.infra.store.verify import verify_run
+
+STRICTER = ["filters.length.min_words=11"]
+
+
+class Killed(BaseException):
+    """What `kill -9` would be, if a test could catch it."""
+
+
+@pytest.fixture
+def redecided(finished: Path, run_configs: ModuleType) -> dict[str, Any]:
+    """The rows that a re-decision gives when nothing happens to it."""
+    path = redecide(finished, overrides=STRICTER, run_id="beside")
+    rows = run_configs.stable_rows(path)
+    shutil.rmtree(path)
+    return rows
+
+
+def test_beside_the_run_nothing_of_it_changes(finished: Path, run_configs: ModuleType) -> None:
+    before = run_configs.stable_rows(finished)
+    path = redecide(finished, overrides=STRICTER, run_id="beside")
+    assert path == finished.parent / "beside"
+    assert run_configs.stable_rows(finished) == before
+    assert verify_run(finished).ok
+    assert verify_run(path).ok
+    again = open_run(path).manifest
+    assert again["decided_from"] == "finished"
+    assert again["totals"]["requested"] == open_run(finished).manifest["totals"]["requested"]
+    assert again["totals"]["kept"] < open_run(finished).manifest["totals"]["kept"]
+
+
+def test_deciding_again_with_the_same_config_gives_the_same_rows(
+    finished: Path, run_configs: ModuleType
+) -> None:
+    path = redecide(finished, run_id="same")
+    assert run_configs.stable_rows(path) == run_configs.stable_rows(finished)
+
+
+def test_in_place_and_beside_give_the_same_rows(
+    finished: Path, run_configs: ModuleType, redecided: dict[str, Any]
+) -> None:
+    assert redecide(finished, overrides=STRICTER, in_place=True) == finished
+    assert run_configs.stable_rows(finished) == redecided
+    assert verify_run(finished).problems == []
+    assert not (finished / ".staged").exists()
+
+
+def test_the_old_run_may_be_removed_after_the_new_one_is_made(finished: Path) -> None:
+    """Prompts are linked, not referred to."""
+    path = redecide(finished, overrides=STRICTER, run_id="beside")
+    shutil.rmtree(finished)
+    assert verify_run(path).ok
+
+
+def test_a_filter_that_was_never_measured_is_measured_from_the_stored_texts(
+    finished: Path,
+) -> None:
+    path = redecide(finished, overrides=["filters.toxicity={}"], run_id="more")
+    toxicity = open_run(path).candidates.select("toxicity.toxicity").collect()
+    assert toxicity.null_count().item() < toxicity.height
+
+
+@pytest.mark.parametrize("move", range(8))
+def test_an_in_place_decision_that_was_killed_between_two_moves_is_finished_by_the_next_reader(
+    finished: Path,
+    run_configs: ModuleType,
+    redecided: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    move: int,
+) -> None:
+    """Seven moves: four parts, the views, two renderings and last the manifest."""
+    moved = 0
+    replace = Path.replace
+
+    def counted(self: Path, target: Path) -> Path:
+        nonlocal moved
+        if ".staged" in self.parts and Path(target).parent == finished:
+            if moved == move:
+                raise Killed
+            moved += 1
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", counted)
+    with pytest.raises(Killed):
+        redecide(finished, overrides=STRICTER, in_place=True)
+    monkeypatch.undo()
+    assert moved == move
+    assert verify_run(finished).problems == []
+    assert run_configs.stable_rows(finished) == redecided
+    assert not (finished / ".staged").exists()
+
+
+def test_an_in_place_decision_that_was_killed_before_it_was_ready_changes_nothing(
+    finished: Path, run_configs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run_configs.stable_rows(finished)
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr("arbitrage.flows.redecide.replace_decisions", killed)
+    with pytest.raises(Killed):
+        redecide(finished, overrides=STRICTER, in_place=True)
+    monkeypatch.undo()
+    assert verify_run(finished).problems == []
+    assert run_configs.stable_rows(finished) == before
+    redecide(finished, overrides=STRICTER, in_place=True)
+    assert verify_run(finished).ok
+
+
+def test_two_decisions_in_place_exclude_each_other(finished: Path) -> None:
+    lock = RunLock(Folder(finished))
+    lock.acquire()
+    try:
+        with pytest.raises(RunConflictError, match="is being written by process"):
+            redecide(finished, overrides=STRICTER, in_place=True)
+    finally:
+        lock.release()
+    assert verify_run(finished).ok
+
+
+@pytest.mark.parametrize(
+    ("override", "section"),
+    [
+        ("run.seed=8", "[run]"),
+        ("run.samples=2", "[run]"),
+        ("prompts.limit=3", "[prompts]"),
+        ("router.teachers_per_prompt=1", "[router]"),
+        ("teachers.alpha.sampling.temperature=0.5", "[teachers]"),
+        ("teachers.alpha.precision=fp8", "[teachers]"),
+    ],
+)
+def test_a_config_that_asks_for_other_candidates_is_refused(
+    finished: Path, override: str, section: str
+) -> None:
+    with pytest.raises(ConfigError, match="would need other") as caught:
+        redecide(finished, overrides=[override])
+    assert section in str(caught.value)
+
+
+def test_operational_keys_do_not_matter_to_a_decision(finished: Path) -> None:
+    given = ["run.workers=5", "run.shard_size=3", "teachers.alpha.max_concurrency=1"]
+    assert verify_run(redecide(finished, overrides=given, run_id="x")).ok
