@@ -6,10 +6,10 @@ The steps of flows/distill.py run twice per round on the same prompts: as the fl
 running Prefect server, and as the same task functions called one after another without Prefect.
 Both do one shard at a time here (run.workers = 1), so that the difference is Prefect's alone: its
 client and its server, which share the machine's cores with the run. Prefect's share of the time is
-(flow - plain) / flow. A part of it is the same for a run of any size: an empty flow waits up to a
-second for Prefect's heartbeat thread; that is shown, and the share without it, which is what more
-shards tend to. Its share of the CPU says the same of CPU seconds, its server's included,
-and hardly depends on what else the machine does. Server start-up is apart.
+(flow - plain) / flow. As on the command line there are no heartbeats (flows/server.py): with them a
+flow ends up to a second later, whatever its size. An empty flow is shown, and the share without it,
+which is what more shards tend to. Its share of the CPU says the same of CPU seconds, its server's
+included, and hardly depends on what else the machine does. Server start-up is apart.
 
 Each prompt goes to two of three recorded teachers, whose answers are 200 to 1200 bytes long; the
 filters are the quickstart's.
@@ -269,7 +269,10 @@ def main() -> None:
     ):
         os.environ.update(server.environment)  # before anything imports prefect
         logging.disable(logging.CRITICAL)
-        rows, figures = bench(given, Path(scratch), server)
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            rows, figures = bench(given, Path(scratch), server)
         figures["Prefect server start-up, s"] = round(server.startup_s, 1)
     measured.show(where, rows, figures, as_json=given.json)
 

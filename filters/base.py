@@ -5,21 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from arbitrage.filters.segmentation import segments, wordlike
 from arbitrage.registry import filters as registry
 from arbitrage.registry import params_hash
 
 register = registry.register
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Candidates to measure, as equally long columns. Texts are never null, but may be empty.
+
+    Filters share what is found in the texts: cutting them is half the work of measuring them.
 
     Attributes:
         texts: completions.
@@ -33,6 +37,16 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def segments(self) -> list[list[str]]:
+        """`arbitrage.filters.segmentation.segments` of each text."""
+        return [segments(*pair) for pair in zip(self.texts, self.languages, strict=True)]
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        """`arbitrage.filters.segmentation.words` of each text."""
+        return [wordlike(parts) for parts in self.segments]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field
 
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
-from arbitrage.filters.segmentation import words
 
 
 class LengthParams(FilterParams):
@@ -54,10 +53,7 @@ class Length(Filter):
     }
 
     def score(self, batch: Batch) -> Scores:
-        counts = [
-            len(words(text, language))
-            for text, language in zip(batch.texts, batch.languages, strict=True)
-        ]
+        counts = [len(words) for words in batch.words]
         characters = [len(text) for text in batch.texts]
         return Scores(
             {

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
-from arbitrage.filters.segmentation import words
 
 FACTOR_THRESHOLD = 0.72
 
@@ -108,8 +107,7 @@ class LexicalDiversity(Filter):
     def score(self, batch: Batch) -> Scores:
         shortest = self.params.shortest_tokens
         values = np.full(len(batch), np.nan, dtype=np.float32)
-        for index, (text, language) in enumerate(zip(batch.texts, batch.languages, strict=True)):
-            tokens = words(text, language)
+        for index, tokens in enumerate(batch.words):
             if len(tokens) >= shortest:
                 values[index] = mtld(tokens)
         return Scores({"mtld": values})

@@ -19,7 +19,7 @@ from arbitrage.schema import GENERATED, asked_texts, conform, score_fields, scor
 
 # A filter sees at most this much at once: its memory is bounded whatever the shard size.
 MAX_BATCH_ROWS = 4096
-MAX_BATCH_BYTES = 8 * 2**20
+MAX_BATCH_BYTES = 2 * 2**20
 
 _built: dict[tuple[type[Filter], str], Filter] = {}
 _building = threading.Lock()

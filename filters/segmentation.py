@@ -12,6 +12,7 @@ dictionary.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from icu4py.breakers import WordBreaker
 
@@ -71,8 +72,15 @@ def words(text: str, language: str) -> list[str]:
     >>> words("हिन्दी में लिखो", "hi"), words("ประเทศไทยสวยงามมาก", "th")
     (['हिन्दी', 'में', 'लिखो'], ['ประเทศไทย', 'สวยงาม', 'มาก'])
     """
+    return wordlike(segments(text, language))
+
+
+def wordlike(parts: Iterable[str]) -> list[str]:
+    """Those of some segments that are words.
+
+    >>> wordlike(["it", " ", "isn't", "...", "3.14"])
+    ['it', "isn't", '3.14']
+    """
     return [
-        part
-        for part in segments(text, language)
-        if part.isalnum() or (len(part) > 1 and any(map(str.isalnum, part)))
+        part for part in parts if part.isalnum() or (len(part) > 1 and any(map(str.isalnum, part)))
     ]

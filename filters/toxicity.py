@@ -80,6 +80,21 @@ def word_list(language: str) -> WordList | None:
     return WordList(terms, longest) if terms else None
 
 
+def single_spaced(parts: Sequence[str]) -> list[str]:
+    """Segments with one space for any run of white space, and none at the ends.
+
+    >>> single_spaced(["\\n", "bad", " ", "\\n", "word", " "])
+    ['bad', ' ', 'word']
+    """
+    spaced: list[str] = []
+    for part in parts:
+        if not part.isspace():
+            spaced.append(part)
+        elif spaced and spaced[-1] != " ":
+            spaced.append(" ")
+    return spaced[:-1] if spaced and spaced[-1] == " " else spaced
+
+
 class ToxicityParams(FilterParams):
     """The scorer and the threshold."""
 
@@ -124,9 +139,11 @@ class Toxicity(Filter):
 
     def score(self, batch: Batch) -> Scores:
         values = np.full(len(batch), np.nan, dtype=np.float32)
-        for index, (text, language) in enumerate(zip(batch.texts, batch.languages, strict=True)):
+        for index, (parts, language) in enumerate(
+            zip(batch.segments, batch.languages, strict=True)
+        ):
             listed = word_list(language)
-            folded = " ".join(text.split())
-            if listed is not None and folded:
-                values[index] = 1 - 0.5 ** listed.hits(segments(folded, language))
+            spaced = single_spaced(parts)
+            if listed is not None and spaced:
+                values[index] = 1 - 0.5 ** listed.hits(spaced)
         return Scores({"toxicity": values})

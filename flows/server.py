@@ -32,7 +32,11 @@ _ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 @contextmanager
 def prefect_api() -> Iterator[None]:
     """A reachable Prefect API: the one the settings name, else a temporary server."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 (slow)
+    from prefect.settings import (  # noqa: PLC0415 (slow)
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
 
     if PREFECT_API_URL.value():
         _check_configured(PREFECT_API_URL.value())
@@ -41,7 +45,9 @@ def prefect_api() -> Iterator[None]:
     with (
         tempfile.TemporaryFile() as log,
         _server(log) as url,
-        temporary_settings({PREFECT_API_URL: url}),
+        # Heartbeats tell a lasting server of a crashed run; this one ends with the run, and waiting
+        # for the thread that sends them takes up to a second.
+        temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
 
