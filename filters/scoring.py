@@ -73,11 +73,7 @@ def score_table(
     """
     missing = set(missing_scores(generated.schema, config))
     params = {name: value for name, value in _params(config).items() if name in missing}
-    rows, columns = _empty_columns(params, generated.num_rows), prompt_texts(prompts)
-    for positions, batch in _batches(generated, columns):
-        for name, value in params.items():
-            for column, values in measure(name, value, batch).items():
-                rows[column][positions] = values
+    rows = measure_rows(generated, prompt_texts(prompts), params)
     schema = scored_schema(score_columns(config))
     arrays = conform(generated, GENERATED).columns
     for field in schema:
@@ -86,6 +82,24 @@ def score_table(
         elif field.name not in GENERATED.names:
             arrays.append(generated.column(field.name))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def measure_rows(
+    table: pa.Table, prompts: Mapping[str, str], params: Mapping[str, FilterParams]
+) -> dict[str, NDArray[Any]]:
+    """Every filter on every row that has a text: column name -> array of shape [rows].
+
+    Args:
+        table: columns text (nulls allowed), language, prompt_id.
+        prompts: prompt_id -> text; may lack some.
+        params: filter name -> its params.
+    """
+    rows = _empty_columns(params, table.num_rows)
+    for positions, batch in _batches(table, prompts):
+        for name, value in params.items():
+            for column, values in measure(name, value, batch).items():
+                rows[column][positions] = values
+    return rows
 
 
 def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import arbitrage
 from arbitrage.errors import ArbitrageError
-from arbitrage.flows.commands import configs, exports, finished, planning, running
+from arbitrage.flows.commands import configs, exports, finished, planning, running, scoring
 
 EXIT_CODES = (
     "Exit codes: 0 done; 2 bad input or config; 3 done with a shortfall; 4 verification failed; "
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (configs, planning, running, finished, exports):
+for module in (configs, planning, running, finished, exports, scoring):
     module.add_to(app)
 
 

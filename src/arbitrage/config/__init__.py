@@ -1,6 +1,6 @@
 """The run config: what people write in run.toml, checked before anything is sent."""
 
-from arbitrage.config.load import load_config, parse_config
+from arbitrage.config.load import load_config, parse_config, parse_filters
 from arbitrage.config.model import (
     PromptsConfig,
     RouterConfig,
@@ -23,4 +23,5 @@ __all__ = [
     "TokenPrice",
     "load_config",
     "parse_config",
+    "parse_filters",
 ]

@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from arbitrage import registry
 from arbitrage.config.model import RunConfig
+from arbitrage.config.plugins import plugin_params
 from arbitrage.errors import ConfigError, nearest
 
 
@@ -46,6 +48,37 @@ def parse_config(
             f"{origin} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:\n  "
             + "\n  ".join(lines)
         ) from error
+
+
+def parse_filters(options: Iterable[str]) -> dict[str, BaseModel]:
+    """Filters given as `NAME` or `NAME:key=value,key=value`; each name's validated params.
+
+    Values are TOML; what is not valid TOML is taken as a string. Raises ConfigError.
+
+    >>> parse_filters(["length", "language_id:shortest_letters=5"])["language_id"].shortest_letters
+    5
+    """
+    parsed: dict[str, BaseModel] = {}
+    for option in options:
+        name, _, rest = option.partition(":")
+        values: dict[str, Any] = {}
+        for part in filter(None, rest.split(",")):
+            key, equals, text = part.partition("=")
+            if not equals or not key.strip():
+                raise ConfigError(
+                    f'--filter "{option}": "{part}" is not KEY=VALUE.',
+                    mend="Write for example --filter language_id:shortest_letters=5.",
+                )
+            values[key.strip()] = _toml_value(text)
+        if name in parsed:
+            raise ConfigError(f'--filter: "{name}" is given twice.', mend="Give each filter once.")
+        entry = registry.filters.get(name, mend="See `arbitrage list filters`.")
+        try:
+            parsed[name] = plugin_params(entry, values, ())
+        except ValidationError as error:
+            lines = "; ".join(_sentence(item) for item in error.errors())
+            raise ConfigError(f'--filter "{option}": {lines}') from error
+    return parsed
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:

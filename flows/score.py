@@ -1,0 +1,148 @@
+"""Measuring any table of texts with the run's own filters, outside a run."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arbitrage.errors import ConfigError
+from arbitrage.filters.scoring import filter_columns, measure_rows
+from arbitrage.infra.store.files import cannot_write
+from arbitrage.languages import normalise_tag
+
+_ROWS_AT_ONCE = 16_384
+_COLUMNS = ("text", "language", "prompt")
+
+
+def score_file(
+    source: Path,
+    target: Path,
+    filters: Mapping[str, Any],
+    done: Callable[[int, int], None] = lambda *_: None,
+) -> int:
+    """Copy a parquet file with a column added per measure and label; returns its number of rows.
+
+    Rows, their order, the other columns and the file's metadata stay as they are. A null text is
+    not measured: its scores are null, as where a filter abstains. Memory is that of some thousand
+    rows. `target` appears whole or not at all, and may be `source`.
+
+    Args:
+        source: columns text and language (BCP-47), prompt where there is one.
+        done: called with the rows measured so far, and all of them.
+
+    Raises:
+        ConfigError: not parquet, a column missing, of another type or already there, a text that
+            is not UTF-8, a language that is none. Nothing is written then.
+        OutputError: `target` cannot be written.
+        FilterError: a filter broke its contract.
+    """
+    fields = [field for name, params in filters.items() for field in filter_columns(name, params)]
+    temporary = target.with_name(f"{target.name}.tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        with pq.ParquetFile(source) as parquet:
+            schema = parquet.schema_arrow
+            _check_columns(source, schema, fields)
+            tags = _normalised_tags(source, parquet)
+            total: int = parquet.metadata.num_rows
+            scored = _scored(parquet, tags, filters, fields, done)
+            _write(temporary, scored, pa.schema([*schema, *fields], metadata=schema.metadata))
+        temporary.replace(target)
+    except pa.ArrowInvalid as error:
+        raise ConfigError(
+            f'"{source}" cannot be read as parquet: {error}.', mend="Give a whole parquet file."
+        ) from error
+    except FileNotFoundError as error:
+        missing = source if not source.exists() else target.parent
+        raise ConfigError(f'"{missing}" does not exist.', mend="Fix the path.") from error
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return total
+
+
+def _check_columns(source: Path, schema: pa.Schema, fields: list[pa.Field]) -> None:
+    for name in ("text", "language"):
+        if name not in schema.names:
+            raise ConfigError(
+                f'"{source}" has no column "{name}".',
+                known=schema.names,
+                mend="Rename the columns to text, language and, where there is one, prompt.",
+            )
+    for name in filter(schema.names.__contains__, _COLUMNS):
+        kind = schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise ConfigError(
+                f'the column "{name}" of "{source}" is {kind}, not string.', mend="Cast it."
+            )
+    there = [field.name for field in fields if field.name in schema.names]
+    if there:
+        raise ConfigError(
+            f'"{source}" already has the column "{there[0]}".',
+            mend="Drop it, or leave that filter out.",
+        )
+
+
+def _normalised_tags(source: Path, parquet: pq.ParquetFile) -> dict[str, str]:
+    """Language as written -> BCP-47 tag, for every language of the file."""
+    tags: dict[str, str] = {}
+    for number, batch in enumerate(parquet.iter_batches(_ROWS_AT_ONCE, columns=["language"])):
+        column = batch.column(0)
+        for written in column.unique().to_pylist():
+            if written in tags:
+                continue
+            try:
+                tags[written] = normalise_tag(written or "")
+            except ValueError as error:
+                row = number * _ROWS_AT_ONCE + column.to_pylist().index(written)
+                what = "it is missing" if written is None else error
+                raise ConfigError(
+                    f'the language of row {row} of "{source}" is not usable: {what}.',
+                    mend="Give every row a BCP-47 tag, such as tr or zh-Hant.",
+                ) from None
+    return tags
+
+
+def _scored(
+    parquet: pq.ParquetFile,
+    tags: Mapping[str, str],
+    filters: Mapping[str, Any],
+    fields: list[pa.Field],
+    done: Callable[[int, int], None],
+) -> Iterator[pa.Table]:
+    so_far = 0
+    for batch in parquet.iter_batches(_ROWS_AT_ONCE):
+        table = pa.Table.from_batches([batch])
+        table.validate(full=True)  # text that is not UTF-8 is an error here, not in a filter
+        numbers = [str(row) for row in range(table.num_rows)]
+        prompts = table.column("prompt").to_pylist() if "prompt" in table.column_names else []
+        shown = pa.table(
+            {
+                "text": table.column("text").cast(pa.string()),
+                "language": [tags[written] for written in table.column("language").to_pylist()],
+                "prompt_id": numbers,
+            }
+        )
+        scores = measure_rows(shown, dict(zip(numbers, prompts, strict=False)), filters)
+        for field in fields:
+            table = table.append_column(
+                field, pa.array(scores[field.name], field.type, from_pandas=True)
+            )
+        so_far += table.num_rows
+        yield table
+        done(so_far, parquet.metadata.num_rows)
+
+
+def _write(path: Path, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
+    with path.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+        file.flush()
+        os.fsync(file.fileno())
