@@ -10,7 +10,15 @@ from rich.console import Console
 
 import arbitrage
 from arbitrage.errors import ArbitrageError
-from arbitrage.flows.commands import configs, exports, finished, planning, running, scoring
+from arbitrage.flows.commands import (
+    configs,
+    exports,
+    finished,
+    planning,
+    profiling,
+    running,
+    scoring,
+)
 
 EXIT_CODES = (
     "Exit codes: 0 done; 2 bad input or config; 3 done with a shortfall; 4 verification failed; "
@@ -27,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (configs, planning, running, finished, exports, scoring):
+for module in (configs, planning, running, finished, profiling, exports, scoring):
     module.add_to(app)
 
 

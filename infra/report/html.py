@@ -11,8 +11,9 @@ import jinja2
 
 from arbitrage.infra.report.escaping import plain
 from arbitrage.infra.report.facts import read_facts, run_facts, shown
-from arbitrage.infra.report.measured import count_run, route_shares, samples, score_summaries
+from arbitrage.infra.report.measured import count_run, route_shares, samples
 from arbitrage.infra.report.planned import amount, planned_rows
+from arbitrage.infra.report.profile import Profile
 from arbitrage.infra.report.table import rows
 
 
@@ -34,7 +35,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         total=facts.counts.total(),
         unroutable=facts.counts.unroutable_total,
         rows=list(rows(facts.counts, subtotals=len(facts.counts.teachers) > 1)),
-        summaries=score_summaries(run),
+        profile=Profile.of(run),
         planned=planned_rows(manifest),
         shares=route_shares(run),
         samples=samples(run),

@@ -1,8 +1,8 @@
-"""Figures computed from a run's own files: score summaries, route shares, samples. All lazily."""
+"""Figures computed from a run's own files: counts, route shares, samples. All lazily."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +13,6 @@ from arbitrage.infra.report.counts import Counts, count_shard, merged
 from arbitrage.infra.report.escaping import excerpt
 
 SAMPLE_LENGTH = 320
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Scores of one teacher in one language: median, 10th and 90th percentile, how many."""
-
-    median: float | None
-    p10: float | None
-    p90: float | None
-    measured: int
-    abstained: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +27,6 @@ class Sample:
     reasons: tuple[str, ...]
 
 
-Summaries = Mapping[str, Mapping[tuple[str, str], Summary]]
-"""Measure -> (language, teacher) -> its summary."""
-
-
 def count_run(run: Path) -> Counts:
     """Counts of a whole run from its files, one shard in memory at a time."""
     names = sorted(path.name for path in (run / "candidates").glob("part-*.arrow"))
@@ -49,26 +34,6 @@ def count_run(run: Path) -> Counts:
         count_shard(_table(run / "candidates" / name), _table(run / "graveyard" / name))
         for name in names
     )
-
-
-def score_summaries(run: Path) -> Summaries:
-    """Median, p10 and p90 of every measure, by language and teacher, over answered candidates."""
-    frame = _scan(run, "candidates")
-    if frame is None:
-        return {}
-    schema = frame.collect_schema()
-    measures = [name for name, kind in schema.items() if "." in name and kind == pl.Float32]
-    if not measures:
-        return {}
-    answered = frame.filter(pl.col("error").is_null(), pl.col("text").is_not_null())
-    columns = [expression for name in measures for expression in _aggregates(name)]
-    result = answered.group_by("language", "teacher").agg(columns).sort("language", "teacher")
-    found: dict[str, dict[tuple[str, str], Summary]] = {name: {} for name in measures}
-    for row in result.collect(engine="streaming").iter_rows(named=True):
-        for name in measures:
-            values = [row[f"{name}:{what}"] for what in ("median", "p10", "p90", "n", "abstained")]
-            found[name][row["language"], row["teacher"]] = Summary(*values)
-    return found
 
 
 def route_shares(run: Path) -> dict[str, dict[str, float]]:
@@ -141,15 +106,6 @@ def _prompt_texts(run: Path, ids: list[str]) -> dict[str, str]:
     last = pl.col("messages").list.last().struct.field("content")
     found = frame.filter(pl.col("prompt_id").is_in(ids)).select("prompt_id", last)
     return dict(found.collect(engine="streaming").iter_rows())
-
-
-def _aggregates(name: str) -> Iterator[pl.Expr]:
-    values = pl.col(name).fill_nan(None)
-    yield values.median().alias(f"{name}:median")
-    yield values.quantile(0.1, "linear").alias(f"{name}:p10")
-    yield values.quantile(0.9, "linear").alias(f"{name}:p90")
-    yield values.count().alias(f"{name}:n")
-    yield values.null_count().alias(f"{name}:abstained")
 
 
 def _scan(run: Path, kind: str) -> pl.LazyFrame | None:

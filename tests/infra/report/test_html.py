@@ -6,7 +6,7 @@ import pytest
 
 from arbitrage.infra.report.counts import count_shard
 from arbitrage.infra.report.html import render_report
-from arbitrage.infra.report.measured import count_run, route_shares, samples, score_summaries
+from arbitrage.infra.report.measured import count_run, route_shares, samples
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -94,22 +94,6 @@ def test_a_run_without_any_manifest_is_counted_from_its_files(run, shard):
 
 def test_an_empty_run_still_renders(tmp_path):
     assert "0 requested" in " ".join("".join(Outline(render_report(tmp_path, {})).text).split())
-
-
-def test_summaries_count_abstentions_and_leave_failures_out(run):
-    summaries = score_summaries(run)
-    assert set(summaries) == {"length.words", "toxicity.toxicity"}
-    alpha = summaries["length.words"]["ar", "alpha"]
-    assert (alpha.median, alpha.p10, alpha.p90, alpha.measured, alpha.abstained) == (
-        10,
-        10,
-        10,
-        1,
-        0,
-    )
-    assert ("tr", "beta") not in summaries["length.words"]
-    assert summaries["toxicity.toxicity"]["ar", "alpha"].median is None
-    assert summaries["toxicity.toxicity"]["ar", "alpha"].abstained == 1
 
 
 def test_route_shares_add_up_to_one_in_each_language(run):

@@ -1,0 +1,66 @@
+"""How sure a mean is: intervals that know that samples of one prompt resemble each other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+RESAMPLES = 2000
+# Weights of this many resamples × prompts are in memory at once: 8 MB.
+_WEIGHTS_AT_ONCE = 1_000_000
+_Z = 1.959964
+
+
+def bootstrap_means(sums: Values, counts: Values, seed: int, resamples: int = RESAMPLES) -> Values:
+    """Means of the columns over prompts drawn with replacement, one row a resample.
+
+    Whole prompts are drawn, because what one prompt's samples say is not independent.
+    Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 3.8.
+
+    Args:
+        sums: float64 [prompts, columns], sum of a prompt's measured values.
+        counts: float64 [prompts, columns], how many they are; 0 = none was measured.
+        seed: the same seed draws the same prompts.
+
+    Returns:
+        float64 [resamples, columns]; NaN where a resample drew no measured value.
+    """
+    prompts = len(sums)
+    generator = np.random.default_rng(seed)
+    drawn = []
+    block = max(1, _WEIGHTS_AT_ONCE // max(1, prompts))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        weights = generator.multinomial(prompts, np.full(prompts, 1 / prompts), size).astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn.append((weights @ sums) / (weights @ counts))
+    return np.concatenate(drawn)
+
+
+def percentile_interval(means: Values) -> tuple[float, float]:
+    """The middle 95 % of resampled values [resamples]; (NaN, NaN) where there are none."""
+    known = means[~np.isnan(means)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def wilson_interval(share: float, trials: float) -> tuple[float, float]:
+    """95 % interval of a share, of use also at 0 and 1, where a bootstrap would be sure of itself.
+
+    Source: Wilson 1927; Brown, Cai and DasGupta 2001, "Interval Estimation for a Binomial
+    Proportion".
+
+    >>> tuple(round(bound, 2) for bound in wilson_interval(0.0, 9))
+    (0.0, 0.3)
+    """
+    square = _Z**2
+    centre = share + square / (2 * trials)
+    spread = _Z * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
+    below, above = centre - spread, centre + spread
+    return max(0.0, below / (1 + square / trials)), min(1.0, above / (1 + square / trials))
