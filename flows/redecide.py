@@ -57,8 +57,7 @@ def decide_again(finished: FinishedRun, run: Run) -> Path:
             run, shard, finished.table("candidates", shard), finished.failure_details(shard)
         )
     merge_moments.fn(run.uri, finished.shards)
-    for shard in range(finished.shards):
-        decide_candidates.fn(run.uri, shard)
+    decide_candidates.fn(run.uri, list(range(finished.shards)))
     views = {name: write_view.fn(run.uri, name, finished.shards) for name in config.views}
     publish_run.fn(run.uri, finished.shards, views)
     return Path(run.uri)
