@@ -147,6 +147,60 @@ def test_without_anybody_to_take_them_they_fail_with_their_reason(
     assert all(c.retryable and "connection" in c.detail for c in dead)
 
 
+@pytest.mark.parametrize("addresses", [1, 2])
+@pytest.mark.parametrize("retries", [0, 4])
+def test_one_request_is_enough_to_learn_that_its_server_is_gone(  # noqa: PLR0917
+    dying, openai_teacher, requests_for, collected, addresses, retries
+):
+    """Nothing listens at any address: with default pauses, and no count of failures to reach."""
+    gone, lives = [dying() for _ in range(addresses)], dying()
+    urls = [server.base_url for server in gone]
+    configs = [
+        openai_teacher(None, base_urls=urls, name="a", dead_after_s=0.5, max_retries=retries),
+        openai_teacher(lives.base_url, name="b"),
+    ]
+    for server in gone:
+        server.die()
+    started = time.monotonic()
+    with TeacherPool(configs) as pool:
+        asked = [requests_for(0, "a", samples=2), *(requests_for(i, "b") for i in range(1, 9))]
+        counts = pool.complete(asked, collected, threading.Event(), hand_back=_ask_others)
+    assert time.monotonic() - started < 0.5 + 5
+    assert (counts.succeeded, counts.failed) == (10, 0)
+    assert counts.by_teacher == {"b": 10}
+    assert counts.sent <= 9 + 8  # those of `b`, and a few probes
+
+
+def test_a_server_lost_with_its_last_request_in_flight_is_soon_known_to_be_dead(
+    dying, openai_teacher, requests_for, collected
+):
+    a, b = dying(latency_s=30.0), dying()
+    configs = [
+        openai_teacher(a.base_url, name="a", dead_after_s=0.5),
+        openai_teacher(b.base_url, name="b"),
+    ]
+    threading.Timer(0.3, a.die).start()
+    started = time.monotonic()
+    with TeacherPool(configs) as pool:
+        asked = [requests_for(0, "a"), requests_for(1, "b")]
+        counts = pool.complete(asked, collected, threading.Event(), hand_back=_ask_others)
+    assert time.monotonic() - started < 0.3 + 0.5 + 5
+    assert (counts.succeeded, counts.failed) == (2, 0)
+    assert counts.by_teacher == {"b": 2}
+
+
+def test_a_refused_connection_in_between_costs_a_pause_and_nothing_else(
+    dying, openai_teacher, requests_for, collected
+):
+    """A server that starts again refuses for a moment; with one request in flight too."""
+    server = dying(latency_s=0.02)
+    config = openai_teacher(server.base_url, max_concurrency=1, max_retries=1, dead_after_s=20)
+    threading.Timer(0.2, server.die).start()
+    threading.Timer(0.8, server.return_).start()
+    counts = _complete([config], [requests_for(i) for i in range(50)], collected)
+    assert (counts.succeeded, counts.failed) == (50, 0)
+
+
 def test_all_dead_ends_every_call_with_what_is_finished_kept(
     dying, openai_teacher, requests_for, collected
 ):
