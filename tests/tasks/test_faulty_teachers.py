@@ -53,13 +53,15 @@ def stand_in() -> ModuleType:
     return importlib.import_module("stand_in_server")
 
 
-def _data(configs: ModuleType, folder: Path, good: str, faulty: str) -> dict[str, Any]:
+def _data(
+    configs: ModuleType, folder: Path, good: str, faulty: str, timeout_s: float
+) -> dict[str, Any]:
     data: dict[str, Any] = configs.served_data(folder, good, prompts=PROMPTS, samples=SAMPLES)
     (teacher,) = data["teachers"]
     limits = {
         "max_concurrency": 8,
         "max_retries": 1,
-        "timeout_s": 0.5,
+        "timeout_s": timeout_s,
         "dead_after_s": 0.5,
         "max_response_bytes": 1 << 20,
     }
@@ -75,7 +77,10 @@ def test_a_run_with_a_faulty_teacher_ends_and_adds_up(
     faulty = stand_in.StandIn(None if gone else stand_in.Behaviour(mode=mode, huge_bytes=1 << 22))
     with stand_in.StandIn() as good, nullcontext() if gone else faulty:
         address = NOBODY if gone else faulty.base_url
-        config = run_configs.parsed(_data(run_configs, tmp_path, good.base_url, address))
+        # Short where the test has to wait for it; else a busy machine must not run into it.
+        timeout_s = 0.5 if mode in {"hang", "drip"} else 30.0
+        data = _data(run_configs, tmp_path, good.base_url, address, timeout_s)
+        config = run_configs.parsed(data)
         started = time.monotonic()
         path = run_configs.run_steps(config)
         assert time.monotonic() - started < 60

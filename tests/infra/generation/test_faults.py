@@ -41,6 +41,11 @@ FAULTS = {
 }
 
 
+def _timeout_s(mode):
+    """Short where a test has to wait for it; else a busy machine must not run into it."""
+    return 1.0 if mode in {"hang", "drip"} else 30.0
+
+
 def _run(stand_in, config, collected, requests, **more):
     with TeacherPool([config], policy=QUICK, breaker=NEVER_OPENS) as pool:
         return pool.complete(requests, collected, threading.Event(), **more)
@@ -57,7 +62,10 @@ def test_a_faulty_server_gives_reasons_and_never_hangs(
     )
     with stand_in.StandIn(behaviour) as server:
         config = openai_teacher(
-            server.base_url, timeout_s=0.3, max_retries=RETRIES, max_response_bytes=1 << 20
+            server.base_url,
+            timeout_s=_timeout_s(name),
+            max_retries=RETRIES,
+            max_response_bytes=1 << 20,
         )
         started = time.monotonic()
         requests = [requests_for(i, samples=2) for i in range(REQUESTS)]
@@ -83,7 +91,9 @@ def test_a_fault_that_passes_costs_only_retries(
 ):
     behaviour = stand_in.Behaviour(mode=mode, first_of_each=2)
     with stand_in.StandIn(behaviour) as server:
-        config = openai_teacher(server.base_url, timeout_s=0.3, max_retries=3, max_concurrency=4)
+        config = openai_teacher(
+            server.base_url, timeout_s=_timeout_s(mode), max_retries=3, max_concurrency=4
+        )
         counts = _run(stand_in, config, collected, [requests_for(i) for i in range(8)])
         assert (counts.succeeded, counts.failed, counts.retries) == (8, 0, 16)
         assert set(server.stats.bodies.values()) == {3}
@@ -139,7 +149,7 @@ def test_retry_after_pauses_the_whole_teacher(stand_in, openai_teacher, requests
         config = openai_teacher(server.base_url, max_concurrency=1)
         started = time.monotonic()
         counts = _run(stand_in, config, collected, [requests_for(i) for i in range(5)])
-        assert 0.5 <= time.monotonic() - started < 3
+        assert 0.5 <= time.monotonic() - started < 20
         assert (counts.succeeded, counts.sent) == (5, 6)
 
 

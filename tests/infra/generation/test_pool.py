@@ -34,8 +34,8 @@ def test_two_threads_share_one_teachers_concurrency(stand_in, openai_teacher, re
 
 
 def test_waiting_in_the_queue_is_no_timeout(stand_in, openai_teacher, requests_for, collected):
-    with stand_in.StandIn(stand_in.Behaviour(latency_s=0.1)) as server:
-        config = openai_teacher(server.base_url, max_concurrency=1, timeout_s=0.25, max_retries=0)
+    with stand_in.StandIn(stand_in.Behaviour(latency_s=0.4)) as server:
+        config = openai_teacher(server.base_url, max_concurrency=1, timeout_s=1.5, max_retries=0)
         with TeacherPool([config]) as pool:
             wanted = [requests_for(i) for i in range(6)]
             counts = pool.complete(wanted, collected, threading.Event())
