@@ -240,9 +240,8 @@ class Vllm(Teacher):
         await self._ready.wait()
         asked, server = self._asked, self._server
         if asked is None:
-            raise TeacherError(
-                "generate.connection", self._lost or "its server is not running", transient=True
-            )
+            lost = self._lost or "its server is not running"
+            raise TeacherError("generate.connection", lost, transient=True, unreachable=True)
         loop = asyncio.get_running_loop()
         self._in_flight += 1
         if self._unanswered_since is None:
