@@ -6,6 +6,10 @@ same order with the same number in flight, and every answer has exactly --tokens
 the server's work is the same. Bare keeps the answers in a list; ours records each in the journal,
 fsynced, and its time begins before its connections are opened. One pair to warm up is not counted.
 
+Times move with whatever else the machine does. `in flight` does not: the mean number of requests
+that the server, asked each half second, says it has in work or waiting while a client is on the
+clock; what a client leaves of the slots it may fill is the server's idle time.
+
 Attach to a server, or have one started on this machine and stopped (`make vllm` makes both):
 
     python benches/vllm_share.py --base-url http://localhost:8000/v1 --model NAME
@@ -16,16 +20,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 import aiohttp
@@ -53,16 +61,19 @@ CPU = {
 }
 QUIET = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 READY_WITHIN_S = 600
+IN_FLIGHT = re.compile(r"^vllm:num_requests_(?:running|waiting)\{.*\} (\S+)$", re.MULTILINE)
 LONGEST_PROMPT = 100  # characters; a token each and more for small models in many scripts
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """One run: seconds on the clock, answers, and the tokens they have by the server's count."""
+    """One run: seconds on the clock, answers, the tokens they have by the server's count, and how
+    many requests the server had at a time."""
 
     seconds: float
     answers: int
     tokens: int
+    in_flight: float = math.nan
 
 
 def config_of(given: argparse.Namespace, folder: Path) -> RunConfig:
@@ -107,13 +118,14 @@ def routed(config: RunConfig) -> Iterator[Any]:
 def ours(config: RunConfig) -> Took:
     with routed(config) as opened:
         uri = str(opened.path)
-        start = time.perf_counter()
-        with open_teachers(uri):
-            generate_candidates.fn(uri, 0)
-        seconds = time.perf_counter() - start
+        with asked_meanwhile(config) as counts:
+            start = time.perf_counter()
+            with open_teachers(uri):
+                generate_candidates.fn(uri, 0)
+            seconds = time.perf_counter() - start
         table = opened.run.generated(0)
         tokens = sum(filter(None, table.column("completion_tokens").to_pylist()))
-        return Took(seconds, table.column("error").null_count, tokens)
+        return Took(seconds, table.column("error").null_count, tokens, _mean(counts))
 
 
 def bare(config: RunConfig) -> Took:
@@ -123,7 +135,9 @@ def bare(config: RunConfig) -> Took:
         requests = plan_requests(run.prompts(0), run.routes(0), run.config, set())
     sampling, extra = teacher.sampling.given(), {"ignore_eos": True}
     bodies = [chat_body(one, teacher.model or "", sampling, extra) for one in requests]
-    return asyncio.run(_bare(f"{teacher.base_url}/chat/completions", bodies, config))
+    with asked_meanwhile(config) as counts:
+        took = asyncio.run(_bare(f"{teacher.base_url}/chat/completions", bodies, config))
+    return replace(took, in_flight=_mean(counts))
 
 
 async def _bare(url: str, bodies: list[bytes], config: RunConfig) -> Took:
@@ -145,6 +159,31 @@ async def _bare(url: str, bodies: list[bytes], config: RunConfig) -> Took:
     seconds = time.perf_counter() - start
     choices = sum(len(one["choices"]) for one in answers)
     return Took(seconds, choices, sum(one["usage"]["completion_tokens"] for one in answers))
+
+
+@contextmanager
+def asked_meanwhile(config: RunConfig) -> Iterator[list[float]]:
+    """What the server says each half second of the requests it has."""
+    url = f"{str(config.teachers[0].base_url).removesuffix('/v1')}/metrics"
+    counts: list[float] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.5):
+            with urllib.request.urlopen(url, timeout=60) as reply:
+                counts.append(sum(map(float, IN_FLIGHT.findall(reply.read().decode()))))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        thread.join()
+
+
+def _mean(counts: list[float]) -> float:
+    return mean(counts) if counts else math.nan
 
 
 @contextmanager
@@ -184,6 +223,7 @@ def pairs(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
             write_prompts(folder / "prompts.parquet", given.requests)
             for client in names:
                 took[client] = clients[client](config_of(given, folder))
+                print(f"pair {repeat}: {client} {took[client].seconds:.1f} s", file=sys.stderr)
         for client, one in took.items():
             if (one.answers, one.tokens) != (expected, expected * given.tokens):
                 sys.exit(f"{client} got {one.answers} answers with {one.tokens} tokens")
@@ -195,6 +235,8 @@ def pairs(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "ours s": took["ours"].seconds,
                 "bare tokens/s": took["bare"].tokens / took["bare"].seconds,
                 "ours tokens/s": took["ours"].tokens / took["ours"].seconds,
+                "bare in flight": took["bare"].in_flight,
+                "ours in flight": took["ours"].in_flight,
                 "share": took["bare"].seconds / took["ours"].seconds,
             }
 
@@ -224,6 +266,10 @@ def main() -> None:
     figures = {
         "share of the bare loop, median (target >= 0.97)": round(median(shares), 4),
         "lowest and highest": f"{min(shares):.3f} to {max(shares):.3f}",
+        "share of the bare loop's requests in flight": round(
+            sum(row["ours in flight"] for row in rows) / sum(row["bare in flight"] for row in rows),
+            4,
+        ),
         "requests, samples, tokens, in flight": (
             f"{given.requests}, {given.samples}, {given.tokens}, {given.concurrency}"
         ),
