@@ -101,7 +101,8 @@ class TeacherError(ArbitrageError):
         transient: worth sending again in this run, after a pause.
         retry_after_s: the pause the server asked for.
         status: of the HTTP answer, where there was one.
-        unreachable: nothing is there that could answer: its address refuses connections.
+        unreachable: nothing is there that could answer: the address refuses connections, or the
+            server that we started is lost.
     """
 
     def __init__(

@@ -83,6 +83,7 @@ def test_a_faulty_server_gives_reasons_and_never_hangs(
     assert len(collected.by_id) == 2 * REQUESTS
     for completion in collected.by_id.values():
         assert (completion.text is None) == (completion.error is not None)
+        assert completion.sum_logprob is None  # NaN is no number
 
 
 @pytest.mark.parametrize("mode", ["rate_limit", "server_error", "hang", "reset", "malformed"])
