@@ -36,7 +36,7 @@ ALWAYS_THERE = ("VLLM::EngineCor", "VLLM::Worker")
 
 pytestmark = [
     pytest.mark.vllm,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
     pytest.mark.usefixtures("prefect_server"),
     pytest.mark.skipif(
         not all(Path(model).is_dir() for model in MODELS.values()) or not GIVEN,
@@ -62,7 +62,7 @@ def teacher(name: str, logs: Path, **more: Any) -> dict[str, Any]:
         },
         "exclusive": "cpu",
         "log_folder": str(logs),
-        "startup_timeout_s": 600,
+        "startup_timeout_s": 400,
         "timeout_s": 600,
         "max_concurrency": 4,
         "sampling": {"temperature": 0.8, "max_tokens": MAX_TOKENS, "logprobs": True},
