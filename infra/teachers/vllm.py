@@ -23,7 +23,8 @@ from arbitrage.infra.teachers.base import (
 from arbitrage.infra.teachers.devices import Devices
 from arbitrage.infra.teachers.http import HttpClient
 from arbitrage.infra.teachers.openai_compatible import OpenAICompatible
-from arbitrage.infra.teachers.processes import keep_short, last_lines
+from arbitrage.infra.teachers.processes import keep_short
+from arbitrage.infra.teachers.server_log import last_lines
 from arbitrage.infra.teachers.vllm_params import VllmParams
 from arbitrage.infra.teachers.vllm_server import Launch, Server, start_server
 
