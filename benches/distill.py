@@ -138,8 +138,7 @@ def without_prefect(run_config: Any, clock: Clock) -> str:
             clock.timed("generate", generate_candidates.fn, uri, shard)
             clock.timed("score", score_candidates.fn, uri, shard)
         clock.timed("decide", merge_moments.fn, uri, shards)
-        for shard in range(shards):
-            clock.timed("decide", decide_candidates.fn, uri, shard)
+        clock.timed("decide", decide_candidates.fn, uri, list(range(shards)))
         views = {
             name: clock.timed(f"view {name}", write_view.fn, uri, name, shards)
             for name in run_config.views

@@ -1,16 +1,22 @@
 """kill -9 at random moments, run again, until it finishes: are the rows those of a quiet run?
 
 Target: `verify` ok, the same rows (candidate_id, text, kept) as an undisturbed run, none lost, none
-twice; requests sent again at most those in flight plus one commit group a kill, counted at the
-server. With --signal INT or TERM: the exit code is 130, the work is saved, nothing is sent again.
+twice; of each kill, requests sent again at most those in flight plus one commit group, counted at
+the server. With --signal INT or TERM: the exit code is 130, the work is saved, nothing is sent
+again.
 
 A teacher that counts (tests/stand_in_server.py, in this process) answers over HTTP; `arbitrage
 run` is a child process whose whole group is killed at a random moment: three of four after its
 first request, within half the time generation takes, the fourth anywhere in the length of an
-undisturbed run. A run that ends before its kill is checked, and the next one begins afresh. Exits
-with 1 where anything is not as it should be.
+undisturbed run. With --generating every kill is of the first kind, and one that came too early or
+too late to hit generation does not count. A run that ends before its kill is checked, and the next
+one begins afresh. Exits with 1 where anything is not as it should be.
 
-Example: python benches/kill.py --kills 20 --seed 1
+A request that is sent again is laid to the kill of the process that sent it last. In flight at a
+kill: what the server had not answered when the signal was sent, and what reached it afterwards.
+
+Examples: python benches/kill.py --kills 20 --seed 1
+          python benches/kill.py --kills 100 --generating
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ import synthetic
 
 SHARD_SIZE = 100
 CONCURRENCY = 16
+SAMPLES = 2
 LATENCY_MS = 200
 INTERRUPTED = 130
 STAGES = ("starting", "generating", "deciding and later", "finished")
@@ -43,7 +50,7 @@ CONFIG = """
 name = "kill"
 output = "{output}"
 shard_size = {shard_size}
-samples = 2
+samples = {samples}
 [prompts]
 source = "{prompts}"
 text = "column:prompt"
@@ -70,18 +77,35 @@ objective = "maximize:lexical_diversity.mtld"
 
 
 @dataclass(slots=True)
+class Kill:
+    """One kill, in requests: those the server still worked on, those asked again because of it."""
+
+    in_flight: int
+    sent_again: int = 0
+
+    @property
+    def beyond(self) -> int:
+        """Sent again although they had been answered: they were not in the journal yet."""
+        return max(0, self.sent_again - self.in_flight)
+
+
+@dataclass(slots=True)
 class Disturbed:
     """One run from its start to its end, through any number of kills."""
 
     run: str
     stages: Counter[str] = field(default_factory=Counter)
     exits: Counter[int] = field(default_factory=Counter)
-    in_flight: int = 0
+    kills: list[Kill] = field(default_factory=list)
     sent_before: int = 0
+    last_life: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def kills(self) -> int:
-        return self.stages.total()
+    def count(self, sent: Counter[str], life: int) -> None:
+        """Lay each body that an earlier life had sent to the kill which ended that life."""
+        for body in sent:
+            if body in self.last_life:
+                self.kills[self.last_life[body]].sent_again += 1
+            self.last_life[body] = life
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +136,7 @@ class Bench:
                 prompts=table,
                 base_url=teacher.base_url,
                 shard_size=SHARD_SIZE,
+                samples=SAMPLES,
                 concurrency=CONCURRENCY,
             )
         )
@@ -135,28 +160,37 @@ class Bench:
             sys.exit(f"the undisturbed run ended with {process.returncode}: {said.decode()}")
         return time.monotonic() - start
 
-    def live(self, disturbed: Disturbed, moment: Moment, number: int) -> bool:
-        """One life of a run, ended by the signal at its moment; False where it ended before."""
-        before = self.teacher.stats.requests
+    def live(self, disturbed: Disturbed, moment: Moment, number: int) -> str:
+        """One life of a run; the stage in which the signal ended it, "" where it ended before.
+
+        A life's number is that of the kill which ends it.
+        """
+        stats, life = self.teacher.stats, len(disturbed.kills)
+        before, bodies = stats.requests, Counter(stats.bodies)
         process = self.start(disturbed.run)
         try:
-            while moment.generating and self.teacher.stats.requests == before:
+            while moment.generating and stats.requests == before:
                 if process.poll() is not None:
                     break
                 time.sleep(0.005)
             _, said = process.communicate(timeout=moment.delay_s)
         except subprocess.TimeoutExpired:
-            disturbed.in_flight += self.teacher.stats.in_flight
+            in_flight, seen = stats.in_flight, stats.requests
             os.killpg(process.pid, number)
             process.communicate()
-            stage = self.stage(disturbed.run, self.teacher.stats.requests > before)
+            while self.teacher.connections:  # until the server has read what was still on its way
+                time.sleep(0.005)
+            disturbed.kills.append(Kill(in_flight + stats.requests - seen))
+            disturbed.count(Counter(stats.bodies) - bodies, life)
+            stage = self.stage(disturbed.run, stats.requests > before)
             disturbed.stages[stage] += 1
             if stage == "generating":
                 disturbed.exits[process.returncode] += 1
-            return True
+            return stage
         if process.returncode not in (0, 3):
             sys.exit(f"{disturbed.run} ended with {process.returncode}: {said.decode()}")
-        return False
+        disturbed.count(Counter(stats.bodies) - bodies, life)
+        return ""
 
     def stage(self, run: str, asked: bool) -> str:
         """How far a run had come when it was ended."""
@@ -185,15 +219,18 @@ class Bench:
         rows = self.rows(disturbed.run)
         ids = Counter(row[0] for row in rows)
         # Every run asks each of the reference's requests once; what is beyond that was sent again.
-        requests = len(reference) // 2
+        requests = len(reference) // SAMPLES
         again = self.sent_again() - disturbed.sent_before - requests
         return {
             "run": disturbed.run,
-            "kills": disturbed.kills,
+            "kills": len(disturbed.kills),
             **{stage: disturbed.stages[stage] for stage in STAGES},
-            "in flight": disturbed.in_flight,
+            "in flight": sum(kill.in_flight for kill in disturbed.kills),
             "sent again": again,
-            "allowed": disturbed.kills * (CONCURRENCY + GROUP_ROWS // 2),
+            "most beyond": max((kill.beyond for kill in disturbed.kills), default=0),
+            # Each request that was sent again belongs to one kill; none to a retry without one.
+            "allowed": again == sum(kill.sent_again for kill in disturbed.kills)
+            and all(kill.beyond <= GROUP_ROWS // SAMPLES for kill in disturbed.kills),
             "lost": len({row[0] for row in reference} - ids.keys()),
             "twice": sum(count - 1 for count in ids.values()),
             "same rows": rows == reference,
@@ -207,6 +244,7 @@ def main() -> None:
     options.add_argument("--signal", choices=("KILL", "INT", "TERM"), default="KILL")
     options.add_argument("--seed", type=int, default=1, help="fixes the moments")
     options.add_argument("--prompts", type=int, default=900)
+    options.add_argument("--generating", action="store_true", help="count kills there only")
     given = options.parse_args()
     kills = given.kills or (4 if given.quick else 20)
     where = measured.machine()
@@ -216,11 +254,10 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="bench-kill-") as scratch,
     ):
         bench = Bench(Path(scratch), teacher, prefect.environment, given.prompts)
-        rows, figures = disturb(bench, kills, signal.Signals[f"SIG{given.signal}"], given.seed)
+        number = signal.Signals[f"SIG{given.signal}"]
+        rows, figures = disturb(bench, kills, number, given.seed, generating=given.generating)
     measured.show(where, rows, figures, as_json=given.json)
-    sound = all(row["same rows"] and row["verify"] for row in rows) and all(
-        row["sent again"] <= row["allowed"] for row in rows
-    )
+    sound = all(row["same rows"] and row["verify"] and row["allowed"] for row in rows)
     if given.signal != "KILL":
         wrong = figures["exit codes while generating"].keys() - {str(INTERRUPTED)}
         sound = sound and not wrong and figures["requests sent again"] == 0
@@ -228,9 +265,9 @@ def main() -> None:
 
 
 def disturb(
-    bench: Bench, kills: int, number: int, seed: int
+    bench: Bench, kills: int, number: int, seed: int, *, generating: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Run after run until `kills` of them were hit; rows of the table, and the figures."""
+    """Run after run until there were `kills` kills; rows of the table, and the figures."""
     moments = random.Random(seed)
     length_s = bench.undisturbed()
     reference = bench.rows("undisturbed")
@@ -239,29 +276,29 @@ def disturb(
     numbers, hit = itertools.count(1), 0
 
     def moment(count: int) -> Moment:
-        generating = count % 4 != 3
-        most_s = bench.generation_s / 2 if generating else length_s
-        return Moment(generating, moments.uniform(0, most_s))
+        in_generation = generating or count % 4 != 3
+        most_s = bench.generation_s / 2 if in_generation else length_s
+        return Moment(in_generation, moments.uniform(0, most_s))
 
     while hit < kills:
         disturbed = Disturbed(f"disturbed-{next(numbers)}", sent_before=bench.sent_again())
-        while bench.live(disturbed, moment(hit) if hit < kills else Moment(False, 600), number):
-            hit += 1
+        never = Moment(False, 600)
+        while stage := bench.live(disturbed, moment(hit) if hit < kills else never, number):
+            hit += stage == "generating" or not generating
         if not disturbed.kills:
             continue  # it ended before its moment came
         rows.append(bench.check(disturbed, reference))
+        print(f"{hit} of {kills} kills", file=sys.stderr, flush=True)
         exits.update(disturbed.exits)
-    total = {name: sum(row[name] for row in rows) for name in rows[0] if name not in {"run"}}
+    total = {name: sum(row[name] for row in rows) for name in rows[0] if name != "run"}
     return rows, {
         "undisturbed run, s": round(length_s, 1),
         "rows of each run": len(reference),
-        "kills": hit,
+        "kills": total["kills"],
         **{f"kills while {stage}": total[stage] for stage in STAGES},
         "requests in flight at the kills": total["in flight"],
         "requests sent again": total["sent again"],
-        "sent again beyond those in flight": sum(
-            max(0, row["sent again"] - row["in flight"]) for row in rows
-        ),
+        "sent again beyond those in flight, most at one kill": max(r["most beyond"] for r in rows),
         "lost": total["lost"],
         "twice": total["twice"],
         "runs with the same rows and verified": sum(r["same rows"] and r["verify"] for r in rows),

@@ -64,7 +64,7 @@ def prefect_server() -> Iterator[PrefectServer]:
             start_new_session=True,
         )
         try:
-            _wait_for(f"{url}/health", process)
+            wait_for(f"{url}/health", process, _PREFECT_STARTS_WITHIN_S)
             startup_s = time.perf_counter() - start
             yield PrefectServer({**environment, "PREFECT_API_URL": url}, startup_s, process.pid)
         finally:
@@ -100,12 +100,13 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _PREFECT_STARTS_WITHIN_S
+def wait_for(url: str, process: subprocess.Popen[bytes], within_s: float) -> None:
+    """Until it answers 200; RuntimeError where its process ended or time is up."""
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=2):
                 return
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError(f"the Prefect server did not answer at {url}; exit code {process.poll()}")
+    raise RuntimeError(f"no answer at {url}; exit code {process.poll()}")

@@ -26,6 +26,7 @@ from arbitrage.tasks.score import score_candidates
 from arbitrage.tasks.views import write_view
 
 _THREADS: TaskRunner[Any] = ThreadPoolTaskRunner()
+_DECIDED_AT_ONCE = 10
 
 
 @flow(
@@ -56,7 +57,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         complete_shards(config, uri, shards, progress)
         board.enter("deciding")
         merge_moments(uri, shards)
-        in_window(lambda shard: [decide_candidates.submit(uri, shard)], shards, config.run.workers)
+        decide_shards(uri, shards, config.run.workers)
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
         publish_run(uri, shards, views)
@@ -96,6 +97,13 @@ def ask_teachers(uri: str, shard: int, teachers: list[str] | None) -> list[Prefe
     named = {} if teachers is None else {"teachers": teachers}
     asked = generate_candidates.submit(uri, shard, **named, wait_for=[routed], return_state=False)
     return [routed, asked]
+
+
+def decide_shards(uri: str, shards: int, workers: int) -> None:
+    """Decide every shard, some of them a task."""
+    starts = range(0, shards, _DECIDED_AT_ONCE)
+    batches = [list(range(start, min(start + _DECIDED_AT_ONCE, shards))) for start in starts]
+    in_window(lambda i: [decide_candidates.submit(uri, batches[i])], len(batches), workers)
 
 
 def in_window(

@@ -9,6 +9,7 @@ from pathlib import Path
 from arbitrage.config import RunConfig, load_config, parse_config
 from arbitrage.infra.store import FinishedRun, open_run
 from arbitrage.infra.store.again import begin_again, check_same_generation, stage_shard
+from arbitrage.infra.store.deaths import carry_deaths
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.store.swap import replace_decisions
 from arbitrage.tasks.decide import decide_candidates, merge_moments
@@ -51,14 +52,14 @@ def decide_again(finished: FinishedRun, run: Run) -> Path:
     """The steps after generation, in order, over the finished run's shards."""
     config: RunConfig = run.config
     run.carry_planned({name: finished.manifest.get(name, {}) for name in ("plan", "usage")})
+    carry_deaths(run.folder, finished.manifest.get("deaths", []))
     for shard in range(finished.shards):
         stage_shard(finished, run, shard)
         commit_scores(
             run, shard, finished.table("candidates", shard), finished.failure_details(shard)
         )
     merge_moments.fn(run.uri, finished.shards)
-    for shard in range(finished.shards):
-        decide_candidates.fn(run.uri, shard)
+    decide_candidates.fn(run.uri, list(range(finished.shards)))
     views = {name: write_view.fn(run.uri, name, finished.shards) for name in config.views}
     publish_run.fn(run.uri, finished.shards, views)
     return Path(run.uri)

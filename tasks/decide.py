@@ -1,4 +1,4 @@
-"""Decide one shard: verdicts on its scores, and which of the kept candidates are chosen."""
+"""Decide shards: verdicts on their scores, and which of the kept candidates are chosen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.selection import decide_table, graveyard_rows
+from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.progress import board
 from arbitrage.infra.report.counts import count_shard
 from arbitrage.tasks.policy import unfinished, worth_retrying
@@ -37,13 +38,17 @@ def merge_moments(uri: str, shards: int) -> None:
     persist_result=True,
     result_serializer="json",
 )
-def decide_candidates(uri: str, shard: int) -> None:
-    """Write a shard's candidates with verdicts, and its graveyard, and commit the shard."""
+def decide_candidates(uri: str, shards: list[int]) -> None:
+    """Write the shards' candidates with verdicts, and their graveyards, and commit each shard.
+
+    Deciding takes milliseconds a shard, so that a task of its own would cost more than the work.
+    """
     run = unfinished(uri)
-    if not run.is_decided(shard):
-        decided = decide_table(
-            run.scored(shard), run.config, Moments.from_json(run.merged_moments())
-        )
-        counts = count_shard(decided, run.unroutable(shard))
-        run.commit_decided(shard, decided, graveyard_rows(decided), counts.to_json())
-    board.add(shards_decided=1)
+    moments = Moments.from_json(run.merged_moments())
+    for shard in shards:
+        raise_if_stopping()
+        if not run.is_decided(shard):
+            decided = decide_table(run.scored(shard), run.config, moments)
+            counts = count_shard(decided, run.unroutable(shard))
+            run.commit_decided(shard, decided, graveyard_rows(decided), counts.to_json())
+        board.add(shards_decided=1)

@@ -20,7 +20,7 @@ from arbitrage.infra.report.table import markdown_table, table_rows
 from arbitrage.infra.store import open_run
 
 # The progress artifact is for people: an update costs a call of the API, whatever the shards do.
-_UPDATE_EVERY_S = 2.0
+_UPDATE_EVERY_S = 5.0
 
 
 class RunProgress:

@@ -233,7 +233,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
             ("generated", lambda: [generate_candidates.fn(uri, shard) for shard in range(shards)]),
             ("scored", lambda: [score_candidates.fn(uri, shard) for shard in range(shards)]),
             ("merged", lambda: merge_moments.fn(uri, shards)),
-            ("decided", lambda: [decide_candidates.fn(uri, shard) for shard in range(shards)]),
+            ("decided", lambda: decide_candidates.fn(uri, list(range(shards)))),
         ]
         for name, step in steps:
             if upto == "input":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arbitrage.infra.generation.death import TEACHER_DEAD
@@ -28,6 +28,12 @@ def record_deaths(folder: Folder, reasons: Mapping[str, str], rerouted: Mapping[
             entry["reason"] = reason
             entry["rerouted"] += rerouted.get(teacher, 0)
         folder.write_json(layout.DEATHS, known)
+
+
+def carry_deaths(folder: Folder, deaths: Sequence[Mapping[str, Any]]) -> None:
+    """Take the manifest's `deaths` over from the run that is decided again."""
+    known = {d["teacher"]: {"reason": d["reason"], "rerouted": d["rerouted"]} for d in deaths}
+    folder.write_json(layout.DEATHS, known)
 
 
 def told_deaths(folder: Folder, counts: Mapping[str, Any]) -> list[dict[str, Any]]:

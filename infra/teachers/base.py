@@ -101,6 +101,8 @@ class TeacherError(ArbitrageError):
         transient: worth sending again in this run, after a pause.
         retry_after_s: the pause the server asked for.
         status: of the HTTP answer, where there was one.
+        unreachable: nothing is there that could answer: the address refuses connections, or the
+            server that we started is lost.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class TeacherError(ArbitrageError):
         transient: bool = False,
         retry_after_s: float | None = None,
         status: int | None = None,
+        unreachable: bool = False,
         mend: str = "",
     ) -> None:
         super().__init__(f"{reason}: {detail}", mend=mend)
@@ -121,6 +124,7 @@ class TeacherError(ArbitrageError):
         self.transient = transient
         self.retry_after_s = retry_after_s
         self.status = status
+        self.unreachable = unreachable
 
 
 class TeacherParams(BaseModel):

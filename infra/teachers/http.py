@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +67,10 @@ class HttpClient:
             raise TeacherError("generate.timeout", detail, transient=True) from None
         except (aiohttp.ClientError, OSError) as error:
             detail = clip(f"{type(error).__name__}: {error}")
-            raise TeacherError("generate.connection", detail, transient=True) from None
+            refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
+            raise TeacherError(
+                "generate.connection", detail, transient=True, unreachable=refused
+            ) from None
         latency_ms = (time.perf_counter() - started) * 1000
         kind_of = response.content_type
         return Reply(response.status, kind_of, response.headers, content, latency_ms)

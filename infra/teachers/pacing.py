@@ -162,7 +162,9 @@ class Pacer:
             self.breaker.probe_failed(now)
         elif down:
             refused = error.status in REFUSED and not self._proven
-            self.breaker.failed(now, at_once=refused)
+            # Where nothing listens there is nothing to count: with few requests in flight the
+            # breaker would not open before they had used up their retries.
+            self.breaker.failed(now, at_once=refused or error.unreachable)
         return (probe or down) and not self.breaker.closed
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
-_TAIL_BYTES = 32 << 10
+STARTED = "== started by arbitrage ==\n"  # a log holds every start of a server
 _SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 
@@ -37,6 +37,8 @@ class Supervised:
             grace_s: between SIGTERM and SIGKILL.
         """
         with open(log, "ab") as output:
+            output.write(STARTED.encode())
+            output.flush()
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_SUPERVISOR), f"{grace_s:g}", *command),
                 stdin=asyncio.subprocess.PIPE,
@@ -69,18 +71,6 @@ class Supervised:
         except TimeoutError:  # the supervisor itself hangs; its end kills the command
             self._process.kill()
             await self._process.wait()
-
-
-def last_lines(log: Path, count: int, environment: Mapping[str, str]) -> str:
-    """The last lines of a log, without the secrets of `environment`; "" where there is none."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-    lines = [line.rstrip()[:500] for line in text.splitlines() if line.strip()]
-    return without_secrets("\n".join(lines[-count:]), environment)
 
 
 def without_secrets(text: str, environment: Mapping[str, str]) -> str:

@@ -23,7 +23,8 @@ from arbitrage.infra.teachers.base import (
 from arbitrage.infra.teachers.devices import Devices
 from arbitrage.infra.teachers.http import HttpClient
 from arbitrage.infra.teachers.openai_compatible import OpenAICompatible
-from arbitrage.infra.teachers.processes import keep_short, last_lines
+from arbitrage.infra.teachers.processes import keep_short
+from arbitrage.infra.teachers.server_log import last_lines
 from arbitrage.infra.teachers.vllm_params import VllmParams
 from arbitrage.infra.teachers.vllm_server import Launch, Server, start_server
 
@@ -240,9 +241,8 @@ class Vllm(Teacher):
         await self._ready.wait()
         asked, server = self._asked, self._server
         if asked is None:
-            raise TeacherError(
-                "generate.connection", self._lost or "its server is not running", transient=True
-            )
+            lost = self._lost or "its server is not running"
+            raise TeacherError("generate.connection", lost, transient=True, unreachable=True)
         loop = asyncio.get_running_loop()
         self._in_flight += 1
         if self._unanswered_since is None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 from arbitrage.errors import ConfigError
 from arbitrage.infra.teachers.processes import (
@@ -14,8 +15,8 @@ from arbitrage.infra.teachers.processes import (
     Supervised,
     free_port,
     is_taken,
-    last_lines,
 )
+from arbitrage.infra.teachers.server_log import earlier_errors, last_lines
 
 SHOWN_LINES = 15
 _PORTS_TO_TRY = 3
@@ -42,10 +43,14 @@ class Launch:
     log: Path
 
     def shown_log(self, lines: int = SHOWN_LINES) -> str:
-        """The last lines of the log, indented, and where the rest is."""
-        tail = last_lines(self.log, lines, self.environment)
-        shown = "\n".join(f"    {line}" for line in tail.splitlines()) or "    (it printed nothing)"
-        return f"\n{shown}\n  Whole log: {self.log}"
+        """The last lines of the log, indented, the errors above them, and where the rest is."""
+        tail = last_lines(self.log, lines, self.environment) or "(it printed nothing)"
+        shown = f"\n{indent(tail, '    ')}"
+        if above := earlier_errors(self.log, lines, self.environment):
+            shown += (
+                f"\n  Errors further up, the first one often the cause:\n{indent(above, '    ')}"
+            )
+        return f"{shown}\n  Whole log: {self.log}"
 
     def check(self) -> None:
         """ConfigError where the command is not there or the port is taken."""

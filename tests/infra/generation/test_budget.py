@@ -137,6 +137,15 @@ def test_never_more_than_the_limit_where_answers_keep_their_bound(limit, costs, 
     assert answered <= count
 
 
+@settings(max_examples=50, deadline=None)
+@given(cost=st.floats(1e-7, 10), count=st.integers(1, 40))
+def test_so_many_requests_fit_a_budget_of_so_many_times_their_cost(cost, count):
+    teacher = Priced([cost], max_tokens=1)
+    price = {"cost_per_million_tokens": cost * 1e6, "sampling": _one_token()}
+    teacher.config = teacher.config.model_copy(update=price)
+    assert _ask_all(Budget(count * cost), teacher, 50) == (count, {SPENT})
+
+
 def _one_token():
     return TeacherConfig.model_validate(
         {"name": "t", "backend": "openai", "sampling": {"max_tokens": 1}}

@@ -55,6 +55,25 @@ def dying(stand_in):
         server.die()
 
 
+def _out_for(server, seconds) -> None:
+    server.die()
+    time.sleep(seconds)
+    server.return_()
+
+
+def _once_asked(server, requests, then) -> None:
+    """Call `then` as soon as the server has seen so many requests, however fast they come."""
+    stats = server.server.stats
+
+    def wait() -> None:
+        ends = time.monotonic() + 60
+        while stats.requests < requests and time.monotonic() < ends:
+            time.sleep(0.002)
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _complete(configs, requests, sink, **more):
     with TeacherPool(configs, policy=QUICK) as pool:
         return pool.complete(requests, sink, threading.Event(), **more)
@@ -71,13 +90,12 @@ def test_a_server_that_dies_and_comes_back_costs_only_retries(
 ):
     server = dying(latency_s=0.02)
     config = openai_teacher(server.base_url, max_concurrency=16, dead_after_s=20)
-    threading.Timer(0.3, server.die).start()
-    threading.Timer(0.9, server.return_).start()
+    _once_asked(server, 100, lambda: _out_for(server, 0.6))
     started = time.monotonic()
     counts = _complete([config], [requests_for(i) for i in range(600)], collected)
     assert (counts.succeeded, counts.failed) == (600, 0)
     assert 0 < counts.retries < 100
-    assert 0.9 < time.monotonic() - started < 8
+    assert time.monotonic() - started < 30
 
 
 def test_while_it_is_down_only_probes_are_sent(dying, openai_teacher, requests_for, collected):
@@ -98,15 +116,15 @@ def test_the_other_address_takes_what_a_dead_one_leaves(
     config = openai_teacher(
         None, base_urls=[first.base_url, second.base_url], max_concurrency=8, dead_after_s=1
     )
-    threading.Timer(0.3, first.die).start()
+    _once_asked(first, 60, first.die)
     counts = _complete([config], [requests_for(i) for i in range(500)], collected)
     assert (counts.succeeded, counts.failed) == (500, 0)
-    assert first.server.stats.requests > 50
+    assert first.server.stats.requests >= 60
     assert second.server.stats.peak <= 8
 
 
 def test_addresses_are_asked_by_least_outstanding(dying, openai_teacher, requests_for, collected):
-    fast, slow = dying(latency_s=0.01), dying(latency_s=0.1)
+    fast, slow = dying(latency_s=0.01), dying(latency_s=1.0)
     urls = [slow.base_url, fast.base_url]
     config = openai_teacher(None, base_urls=urls, max_concurrency=4)
     _complete([config], [requests_for(i) for i in range(200)], collected)
@@ -122,7 +140,7 @@ def test_a_dead_teachers_requests_go_where_they_are_handed(
         openai_teacher(server.base_url, name=name, max_concurrency=8, dead_after_s=0.4)
         for name, server in servers.items()
     ]
-    threading.Timer(0.2, servers["a"].die).start()
+    _once_asked(servers["a"], 30, servers["a"].die)
     asked = [requests_for(i, "abc"[i % 3], samples=2) for i in range(300)]
     counts = _complete(configs, asked, collected, hand_back=_ask_others)
     assert counts.requested == counts.succeeded == 600
@@ -147,6 +165,59 @@ def test_without_anybody_to_take_them_they_fail_with_their_reason(
     assert all(c.retryable and "connection" in c.detail for c in dead)
 
 
+@pytest.mark.parametrize("addresses", [1, 2])
+@pytest.mark.parametrize("retries", [0, 4])
+def test_one_request_is_enough_to_learn_that_its_server_is_gone(  # noqa: PLR0917
+    dying, openai_teacher, requests_for, collected, addresses, retries
+):
+    """Nothing listens at any address: with default pauses, and no count of failures to reach."""
+    gone, lives = [dying() for _ in range(addresses)], dying()
+    urls = [server.base_url for server in gone]
+    configs = [
+        openai_teacher(None, base_urls=urls, name="a", dead_after_s=0.5, max_retries=retries),
+        openai_teacher(lives.base_url, name="b"),
+    ]
+    for server in gone:
+        server.die()
+    started = time.monotonic()
+    with TeacherPool(configs) as pool:
+        asked = [requests_for(0, "a", samples=2), *(requests_for(i, "b") for i in range(1, 9))]
+        counts = pool.complete(asked, collected, threading.Event(), hand_back=_ask_others)
+    assert time.monotonic() - started < 20
+    assert (counts.succeeded, counts.failed) == (10, 0)
+    assert counts.by_teacher == {"b": 10}
+    assert counts.sent <= 9 + 8  # those of `b`, and a few probes
+
+
+def test_a_server_lost_with_its_last_request_in_flight_is_soon_known_to_be_dead(
+    dying, openai_teacher, requests_for, collected
+):
+    a, b = dying(latency_s=30.0), dying()
+    configs = [
+        openai_teacher(a.base_url, name="a", dead_after_s=0.5),
+        openai_teacher(b.base_url, name="b"),
+    ]
+    _once_asked(a, 1, a.die)
+    started = time.monotonic()
+    with TeacherPool(configs) as pool:
+        asked = [requests_for(0, "a"), requests_for(1, "b")]
+        counts = pool.complete(asked, collected, threading.Event(), hand_back=_ask_others)
+    assert time.monotonic() - started < 20
+    assert (counts.succeeded, counts.failed) == (2, 0)
+    assert counts.by_teacher == {"b": 2}
+
+
+def test_a_refused_connection_in_between_costs_a_pause_and_nothing_else(
+    dying, openai_teacher, requests_for, collected
+):
+    """A server that starts again refuses for a moment; with one request in flight too."""
+    server = dying(latency_s=0.02)
+    config = openai_teacher(server.base_url, max_concurrency=1, max_retries=1, dead_after_s=20)
+    _once_asked(server, 10, lambda: _out_for(server, 0.5))
+    counts = _complete([config], [requests_for(i) for i in range(50)], collected)
+    assert (counts.succeeded, counts.failed) == (50, 0)
+
+
 def test_all_dead_ends_every_call_with_what_is_finished_kept(
     dying, openai_teacher, requests_for, collected
 ):
@@ -156,7 +227,7 @@ def test_all_dead_ends_every_call_with_what_is_finished_kept(
         for name, server in servers.items()
     ]
     for server in servers.values():
-        threading.Timer(0.3, server.die).start()
+        _once_asked(server, 30, server.die)
     with TeacherPool(configs, policy=QUICK) as pool:
         for asked in (2000, 5):  # a call that comes later is told at once
             started = time.monotonic()
@@ -167,7 +238,7 @@ def test_all_dead_ends_every_call_with_what_is_finished_kept(
                     threading.Event(),
                     hand_back=_ask_others,
                 )
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 20
     finished = sum(server.server.stats.requests for server in servers.values())
     assert 0 < len(collected.by_id) <= finished
 
@@ -183,7 +254,7 @@ def test_a_server_that_takes_requests_and_ends_none_is_noticed(
     started = time.monotonic()
     counts = _complete([config], [requests_for(i) for i in range(100)], collected)
     assert (counts.succeeded, counts.failed) == (100, 0)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
 
 
 def test_a_lone_server_that_hangs_dies_in_bounded_time(
@@ -196,7 +267,7 @@ def test_a_lone_server_that_hangs_dies_in_bounded_time(
     started = time.monotonic()
     with pytest.raises(AllTeachersDeadError, match=r"generate\.stalled"):
         _complete([config], [requests_for(i) for i in range(100)], collected)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
 
 
 def test_without_retries_left_a_stalled_request_fails_with_its_reason(
@@ -218,7 +289,7 @@ def test_refusals_without_end_are_a_death_too(dying, openai_teacher, requests_fo
     started = time.monotonic()
     with pytest.raises(AllTeachersDeadError, match="rate_limited"):
         _complete([config], [requests_for(i) for i in range(100)], collected)
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20
 
 
 def test_a_slow_server_is_not_a_dead_one(dying, openai_teacher, requests_for, collected):
@@ -256,7 +327,7 @@ def test_requests_a_minute_hold_over_all_addresses(dying, openai_teacher, reques
     started = time.monotonic()
     _complete([config], [requests_for(i) for i in range(30)], collected)
     # 10 at once, the other 20 at 9.85 a second.
-    assert 1.9 < time.monotonic() - started < 5
+    assert 1.9 < time.monotonic() - started < 30
 
 
 def test_tokens_a_minute_are_corrected_by_usage(dying, openai_teacher, requests_for, collected):
@@ -269,7 +340,7 @@ def test_tokens_a_minute_are_corrected_by_usage(dying, openai_teacher, requests_
     )
     started = time.monotonic()
     _complete([config], [requests_for(i) for i in range(40)], collected)
-    assert time.monotonic() - started < 5  # 40 reservations of 1,000 would take 40 s
+    assert time.monotonic() - started < 20  # 40 reservations of 1,000 would take 40 s
 
 
 def test_a_stop_while_a_teacher_is_down_ends_soon(dying, openai_teacher, requests_for, collected):
@@ -278,7 +349,7 @@ def test_a_stop_while_a_teacher_is_down_ends_soon(dying, openai_teacher, request
     server = dying(latency_s=0.02)
     config = openai_teacher(server.base_url, max_concurrency=4)
     stop = threading.Event()
-    threading.Timer(0.2, server.die).start()
+    _once_asked(server, 10, server.die)
     threading.Timer(0.8, stop.set).start()
     with TeacherPool([config], policy=QUICK) as pool, pytest.raises(InterruptedRunError):
         pool.complete([requests_for(i) for i in range(1000)], collected, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +75,26 @@ def test_a_filter_that_was_never_measured_is_measured_from_the_stored_texts(
     path = redecide(finished, overrides=["filters.toxicity={}"], run_id="more")
     toxicity = open_run(path).candidates.select("toxicity.toxicity").collect()
     assert toxicity.null_count().item() < toxicity.height
+
+
+def test_the_deaths_of_the_run_are_told_again(tmp_path: Path, run_configs: ModuleType) -> None:
+    stand_in = importlib.import_module("stand_in_server")
+    with stand_in.StandIn() as gone:
+        nobody = gone.base_url
+    with stand_in.StandIn() as server:
+        data = run_configs.served_data(tmp_path, server.base_url, prompts=20)
+        (lives,) = data["teachers"]
+        dead = {**lives, "name": "gone", "base_url": nobody, "dead_after_s": 0.2}
+        data |= {"teachers": [lives, dead], "router": {"kind": "uniform"}}
+        finished = open_run(run_configs.run_steps(run_configs.parsed(data), "with-a-death"))
+    (death,) = finished.manifest["deaths"]
+    assert (death["teacher"], death["failed"]) == ("gone", 0)
+    assert death["rerouted"] > 0
+    path = redecide(finished.path, overrides=["filters.length.min_words=3"], run_id="beside")
+    assert open_run(path).manifest["deaths"] == [death]
+    redecide(path, overrides=["filters.length.min_words=4"], in_place=True)
+    assert open_run(path).manifest["deaths"] == [death]
+    assert verify_run(path).problems == []
 
 
 @pytest.mark.parametrize("move", range(8))

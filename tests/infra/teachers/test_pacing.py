@@ -75,6 +75,22 @@ def test_a_refused_key_opens_at_once_where_nothing_ever_worked():
     assert pacer.free(1.0) == 0
 
 
+def test_where_nothing_listens_one_refused_connection_opens_though_it_worked_before():
+    pacer = Pacer(64)
+    pacer.started(0.0)
+    pacer.answered(0.5)
+    pacer.ended()
+    gone = TeacherError("generate.connection", "x", transient=True, unreachable=True)
+    assert _fail(pacer, 1.0, gone)
+    assert pacer.free(1.0) == 0
+
+
+def test_one_broken_connection_does_not_open():
+    pacer = Pacer(64)
+    assert not _fail(pacer, 1.0, _error())
+    assert pacer.free(1.0) == 64
+
+
 def test_one_refusal_after_answers_is_its_requests_own():
     pacer = Pacer(64)
     pacer.started(0.0)

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from fake_vllm import runs, starts
-from pydantic import ValidationError
 
 from arbitrage import registry
 from arbitrage.config import TeacherConfig
@@ -240,7 +239,7 @@ def test_once_its_restarts_are_used_the_teacher_is_dead_and_the_run_ends(teacher
     with pytest.raises(
         Exception, match=r"dead.*(restarts = 2 are used|ended with status 7.*illegal memory)"
     ):
-        ask(config, count=4)
+        ask(config, count=1)
     assert len(starts(record)) == 3
     assert all(gone(one) for one in starts(record))
 
@@ -375,34 +374,3 @@ def test_two_teachers_never_hold_one_device(teacher, record) -> None:
 
     asyncio.run(scenario())
     assert [one["beside"] for one in starts(record)] == [[], []]
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"environment": {"HF_TOKEN": "hf_abc"}}, r"looks like a secret.*\$HF_TOKEN"),
-        ({"arguments": ["--port=1"]}, "is set by the engine"),
-        ({"serving_arguments": ["--served-model-name", "x"]}, "is set by the engine"),
-        ({"provider": "openai"}, "provider is a key of backend"),
-        ({"restarts": -1}, "greater than or equal to 0"),
-        ({"exclusiv": "gpu0"}, "Extra inputs"),
-    ],
-)
-def test_keys_that_cannot_be_meant_are_refused(teacher, more, said) -> None:
-    with pytest.raises(ValidationError, match=said):
-        _ = teacher(**more).params
-
-
-def test_how_it_is_served_is_no_part_of_who_it_is(teacher) -> None:
-    base = teacher()
-    for more in (
-        {"serving_arguments": ["--gpu-memory-utilization", "0.8"]},
-        {"port": 8000},
-        {"exclusive": "gpu0"},
-        {"base_url": "http://localhost:8000/v1"},
-        {"environment": {"CUDA_VISIBLE_DEVICES": "1"}},
-        {"command": ["/opt/vllm/bin/vllm", "serve"]},
-        {"restarts": 9},
-    ):
-        assert teacher(**more).identity == base.identity, more
-    assert teacher(arguments=["--quantization", "fp8"]).identity != base.identity
