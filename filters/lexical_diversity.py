@@ -31,47 +31,54 @@ def mtld(tokens: Sequence[Hashable], threshold: float = FACTOR_THRESHOLD) -> flo
     >>> round(mtld("the cat saw the dog and the dog saw the cat".split()), 2)
     8.41
     """
-    if not tokens:
+    return _mtld(_previous(tokens), threshold)
+
+
+def _previous(tokens: Sequence[Hashable]) -> list[int]:
+    """Where each word came last before, -1 where it had not."""
+    latest: dict[Hashable, int] = {}
+    places = []
+    for position, token in enumerate(tokens):
+        places.append(latest.get(token, -1))
+        latest[token] = position
+    return places
+
+
+def _mtld(previous: Sequence[int], threshold: float) -> float:
+    total = len(previous)
+    if not total:
         return float("nan")
-    total = len(tokens)
-    forward = total / _factors(tokens, threshold)
-    backward = total / _factors(tokens[::-1], threshold)
-    return (forward + backward) / 2
+    reversed_previous = [-1] * total
+    for position, place in enumerate(previous):
+        if place >= 0:
+            reversed_previous[total - 1 - place] = total - 1 - position
+    forward = total / _factors(previous, threshold)
+    return (forward + total / _factors(reversed_previous, threshold)) / 2
 
 
-def _factors(tokens: Sequence[Hashable], threshold: float) -> float:
+def _factors(previous: Sequence[int], threshold: float) -> float:
     """How often the type-token ratio falls to the threshold, the last part counted in proportion.
 
-    With d types seen, the ratio cannot reach the threshold before d / threshold tokens, so that
-    many are taken at once: the same factors as word by word, in fewer steps.
+    A word is a new type of its factor where it last came before that began. Only a word that is
+    none can lower the ratio.
     """
-    total = len(tokens)
-    factors, start, position = 0.0, 0, 0
-    types: set[Hashable] = set()
-    reach = 1
-    while position < total:
-        end = min(start + reach, total)
-        types.update(tokens[position:end])
-        position = end
-        distinct = len(types)
-        if distinct / (position - start) <= threshold:
+    factors, start, types = 0.0, 0, 0
+    for position, place in enumerate(previous):
+        if place < start:
+            types += 1
+        elif types / (position - start + 1) <= threshold:
             factors += 1
-            start, reach = position, 1
-            types = set()
-        else:
-            reach = int(distinct / threshold)
-            if distinct / reach > threshold:
-                reach += 1
-    if position > start:
-        factors += (1 - len(types) / (position - start)) / (1 - threshold)
+            start, types = position + 1, 0
+    rest = len(previous) - start
+    if rest:
+        factors += (1 - types / rest) / (1 - threshold)
     return factors or 1.0
 
 
 def mattr(tokens: Sequence[Hashable], window: int = WINDOW) -> float:
     """Moving-average type-token ratio: the mean over all windows of that many words.
 
-    Equal to `lexicalrichness` 0.5.1 on the same tokens. A token is a new type in just those windows
-    that hold it and not the same word before it, so that windows are counted, never walked through.
+    Equal to `lexicalrichness` 0.5.1 on the same tokens, up to rounding, in one pass.
 
     Args:
         tokens: words in order.
@@ -83,16 +90,21 @@ def mattr(tokens: Sequence[Hashable], window: int = WINDOW) -> float:
     >>> round(mattr("the cat saw the dog and the dog saw the cat".split(), 5), 3)
     0.8
     """
-    windows = len(tokens) - window + 1
-    if windows < 1:
+    return _mattr(_previous(tokens), window)
+
+
+def _mattr(previous: Sequence[int], window: int) -> float:
+    last = len(previous) - window
+    if last < 0:
         return float("nan")
     types = 0
-    latest: dict[Hashable, int] = {}
-    for position, token in enumerate(tokens):
-        first = max(latest.get(token, -1) + 1, position - window + 1)
-        types += max(0, min(position, windows - 1) - first + 1)
-        latest[token] = position
-    return types / (window * windows)
+    for position, place in enumerate(previous):
+        # Windows, by where they begin, that hold this word and not the same word before it.
+        first = max(place, position - window) + 1
+        final = min(position, last)
+        if final >= first:
+            types += final - first + 1
+    return types / (window * (last + 1))
 
 
 def distinct(samples: Iterable[Sequence[Hashable]], size: int) -> float:
@@ -191,9 +203,10 @@ class LexicalDiversity(Filter):
             name: np.full(len(batch), np.nan, dtype=np.float32) for name in type(self).measures
         }
         for index, tokens in enumerate(batch.words):
+            previous = _previous(tokens)
             if len(tokens) >= shortest:
-                measures["mtld"][index] = mtld(tokens)
-            measures["mattr"][index] = mattr(tokens, self.params.window)
+                measures["mtld"][index] = _mtld(previous, FACTOR_THRESHOLD)
+            measures["mattr"][index] = _mattr(previous, self.params.window)
         for members in _sample_groups(batch):
             samples = [batch.words[index] for index in members]
             if sum(map(bool, samples)) < 2:
