@@ -167,7 +167,7 @@ class LexicalDiversity(Filter):
         Of 29,124 recorded answers in 15 languages 33 % have under 50 words, in Hindi 76 %. MATTR on
         texts shorter than its window. distinct_n where the caller does not say which texts are
         samples of one prompt, where fewer than two of them have words, and where none has n words.
-    Cost: about COST, over half of it finding the words.
+    Cost: about 4 MB of text a second on one core, over half of it finding the words.
     Blind spots: a text in which no word comes twice gets its own length as MTLD, which is less than
         the same text with one repetition gets. Values do not compare across languages: inflection
         makes new words, and where words are found by dictionary the dictionary decides. Fluent
