@@ -49,7 +49,7 @@ def letters_of(*scripts: str) -> NDArray[np.bool_] | None:
     table = np.zeros(len(_PLANES) + 1, dtype=np.bool_)
     for found in pattern.finditer(every):
         table[found.start() : found.end()] = True
-    return table
+    return table if table.any() else None
 
 
 @cache

@@ -76,6 +76,7 @@ LARGE = {
     "line breaks": "a\n" * 500_000,
     "all words different": " ".join(map(str, range(150_000))),
     "one word a million times": "ha " * 330_000,
+    "empty lines": "a" + "\n" * 500_000 + " \t" * 250_000 + "b",
     "white space in the middle": "a" + " " * 1_000_000 + "b",
     "closing brackets": "end" + ")" * 1_000_000,
     "an apology without an end": "i'm sorry, but as an ai " * 42_000,

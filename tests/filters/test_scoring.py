@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arbitrage import registry, schema
 from arbitrage.errors import FilterError
@@ -98,6 +100,35 @@ def test_a_batch_holds_all_samples_of_a_prompt_by_a_teacher_or_none(
     assert [len(set(batch.groups or ())) for batch in seen] == [3, 1, 1]
     assert seen[1].finish_reasons == ["length"]
     assert done.column("test_marks.marks").to_pylist() == [len(row["text"]) for row in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 6), st.none() | st.integers(0, 70)), max_size=30),
+    most=st.integers(1, 8),
+)
+def test_batches_cover_every_text_once_and_are_bounded_but_for_a_single_group(
+    generated: Any, rows: list[tuple[int, int | None]], most: int
+) -> None:
+    table = generated(
+        [
+            {"prompt_id": f"p{group}", "text": None if size is None else "x" * size}
+            for group, size in rows
+        ]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "MAX_BATCH_ROWS", most)
+        patch.setattr(scoring, "MAX_BATCH_BYTES", 100)
+        found = [(where.tolist(), batch) for where, batch in scoring._batches(table, {})]
+    covered = [at for where, _ in found for at in where]
+    assert sorted(covered) == [at for at, (_, size) in enumerate(rows) if size is not None]
+    seen: set[int] = set()
+    for where, batch in found:
+        groups = {rows[at][0] for at in where}
+        assert not groups & seen
+        seen |= groups
+        assert [len(text) for text in batch.texts] == [rows[at][1] for at in where]
+        assert len(groups) == 1 or (len(where) <= most and sum(map(len, batch.texts)) <= 100)
 
 
 def test_only_what_measures_anew_is_missing(config_of: Any, generated: Any) -> None:

@@ -62,7 +62,7 @@ def test_texts_without_letters_of_any_script_abstain(text: str) -> None:
     assert np.isnan(share(text, "en"))
 
 
-@pytest.mark.parametrize("language", ["", "xx-unknown", "tlh", "en-Qaaa"])
+@pytest.mark.parametrize("language", ["", "xx-unknown", "tlh", "en-Qaaa", "en-Zyyy"])
 def test_a_language_whose_script_is_not_known_abstains(language: str) -> None:
     assert np.isnan(share("hello", language))
 

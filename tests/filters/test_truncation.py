@@ -41,6 +41,7 @@ OPEN = [
     ("en", "Here is the code:\n```python\nprint("),
     ("en", "Three things matter:\nFirst, sleep.\nSecond, food.\n3."),
     ("en", "half a character \ufffd"),
+    ("en", "So we have 1 + 1 ="),
     ("hi", "मैं घर गया। फिर मैं"),
     ("ja", "私は家に帰りました。それから"),
     ("ko", "집에 갔어요. 그리고 나서"),
@@ -60,6 +61,9 @@ UNSAID = [
     ("en", "Roses are red\nViolets are blue\nSugar is sweet\nAnd so are you"),
     ("en", "| a | b |\n|---|---|\n| c | d |"),
     ("en", "x = 1\ny = 2\nprint(x + y)\nreturn"),
+    ("en", '{"answer": "tea", "count": 2}'),
+    ("en", "<p>It is tea</p>"),
+    ("en", "So the sum is $x = 4$"),
 ]
 
 
