@@ -46,7 +46,7 @@ types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev ## the figures of docs/performance.md (about a quarter of an hour)
-	@for bench in store memory distill kill; do \
+	@for bench in store memory distill kill filters; do \
 	  echo "== benches/$$bench.py"; $(ENV) $(BIN)/python benches/$$bench.py || exit 1; \
 	done
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -29,11 +29,17 @@ class Batch:
         texts: completions.
         languages: wanted language of each, BCP-47.
         prompts: text of the prompt each answers, or None where the caller has no prompt.
+        finish_reasons: why each completion ended as its teacher says ("stop", "length" ...), None
+            where that was not recorded; None for all where the caller has no such column.
+        groups: texts with equal keys are the samples of one prompt by one teacher, and a batch
+            holds all of them or none; None where the caller does not know.
     """
 
     texts: Sequence[str]
     languages: Sequence[str]
     prompts: Sequence[str | None]
+    finish_reasons: Sequence[str | None] | None = None
+    groups: Sequence[Hashable] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)

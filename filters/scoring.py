@@ -180,25 +180,50 @@ def _empty_columns(params: Mapping[str, FilterParams], rows: int) -> dict[str, N
 def _batches(
     generated: pa.Table, prompts: Mapping[str, str]
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """Rows that have a text, in batches of bounded rows and bytes, with their positions."""
+    """Rows that have a text, in batches of bounded rows and bytes, with their positions.
+
+    The samples of one prompt by one teacher stay together, wherever they stand in the table: what
+    is measured over them must not depend on where a batch ends.
+    """
     text = generated.column("text")
+    groups = _sample_groups(generated)
     positions = np.flatnonzero(pc.is_valid(text).to_numpy())
+    positions = positions[np.argsort(groups[positions], kind="stable")]
     sizes = pc.binary_length(text).take(pa.array(positions)).to_numpy()
+    # Where a batch may end: after the last row of a group.
+    ends = np.append(np.flatnonzero(np.diff(groups[positions])) + 1, len(positions))
     start = 0
     while start < len(positions):
         window = np.cumsum(sizes[start : start + MAX_BATCH_ROWS], dtype=np.int64)
-        # A text above the limit is a batch of its own.
-        length = max(1, int(np.searchsorted(window, MAX_BATCH_BYTES, side="right")))
-        chosen = positions[start : start + length]
-        part = generated.select(["text", "language", "prompt_id"]).take(pa.array(chosen))
+        limit = start + int(np.searchsorted(window, MAX_BATCH_BYTES, side="right"))
+        # A group above the limit is a batch of its own.
+        fitting = int(np.searchsorted(ends, limit, side="right")) - 1
+        first = int(np.searchsorted(ends, start, side="right"))
+        end = int(ends[max(fitting, first)])
+        chosen = positions[start:end]
+        names = ["text", "language", "prompt_id", "finish_reason"]
+        part = generated.select(names).take(pa.array(chosen))
         ids = part.column("prompt_id").to_pylist()
         batch = Batch(
             texts=part.column("text").to_pylist(),
             languages=part.column("language").to_pylist(),
             prompts=[prompts.get(key) for key in ids],
+            finish_reasons=part.column("finish_reason").to_pylist(),
+            groups=groups[chosen].tolist(),
         )
         yield chosen, batch
-        start += length
+        start = end
+
+
+def _sample_groups(generated: pa.Table) -> NDArray[np.int64]:
+    """int64 [rows]: a number for each prompt and teacher, in the order they first appear."""
+    pairs = zip(
+        generated.column("prompt_id").to_pylist(),
+        generated.column("teacher").to_pylist(),
+        strict=True,
+    )
+    numbers: dict[tuple[str, str], int] = {}
+    return np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], dtype=np.int64)
 
 
 def _same_names(name: str, kind: str, wanted: tuple[str, ...], got: Mapping[str, Any]) -> None:

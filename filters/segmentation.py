@@ -82,5 +82,8 @@ def wordlike(parts: Iterable[str]) -> list[str]:
     ['it', "isn't", '3.14']
     """
     return [
-        part for part in parts if part.isalnum() or (len(part) > 1 and any(map(str.isalnum, part)))
+        part
+        for part in parts
+        # Nearly every second segment is a space: told first, the rest is looked at half as often.
+        if part != " " and (part.isalnum() or (len(part) > 1 and any(map(str.isalnum, part))))
     ]

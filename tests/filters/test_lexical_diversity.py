@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbitrage.filters.base import Batch, Scores
-from arbitrage.filters.lexical_diversity import LexicalDiversity, LexicalDiversityParams, mtld
+from arbitrage.filters.lexical_diversity import (
+    LexicalDiversity,
+    LexicalDiversityParams,
+    distinct,
+    mattr,
+    mtld,
+)
 from arbitrage.filters.segmentation import words
 
 ALICE = (
@@ -34,6 +40,17 @@ LEXICALRICHNESS = [
     ("every single word here differs from every other", 0.72, 17.92),
     ("a b c d e f g h i j k l m n o p q r a a a a a a a", 0.72, 16.420990566037737),
     ("word", 0.72, 1.0),
+]
+
+# The same way: LexicalRichness(text).mattr(window_size=window).
+MATTR = [
+    (ALICE, 50, 0.7759375000000008),
+    (ALICE, 100, 0.6907142857142858),
+    (ALICE, 10, 0.9855769230769231),
+    ("the cat sat on the mat " * 20, 50, 0.09999999999999987),
+    ("same " * 60, 50, 0.019999999999999997),
+    ("the cat saw the dog and the dog saw the cat", 5, 0.7999999999999999),
+    ("every single word here differs from all others", 8, 1.0),
 ]
 
 
@@ -112,3 +129,54 @@ def test_repetition_is_low_in_every_language(language: str, sentence: str) -> No
 def test_varied_text_scores_above_the_same_words_repeated() -> None:
     varied = measure(ALICE).measures["mtld"][0]
     assert varied > measure("Alice was very tired of it. " * 30).measures["mtld"][0]
+
+
+@pytest.mark.parametrize(("text", "window", "expected"), MATTR)
+def test_mattr_equals_lexicalrichness(text: str, window: int, expected: float) -> None:
+    assert mattr(words(text, "en"), window) == pytest.approx(expected, rel=1e-12)
+
+
+@given(st.lists(st.integers(0, 12), max_size=80), st.integers(1, 30))
+def test_mattr_is_the_mean_over_all_windows(tokens: list[int], window: int) -> None:
+    ratios = [
+        len(set(tokens[start : start + window])) / window
+        for start in range(len(tokens) - window + 1)
+    ]
+    if ratios:
+        assert mattr(tokens, window) == pytest.approx(sum(ratios) / len(ratios), rel=1e-12)
+    else:
+        assert math.isnan(mattr(tokens, window))
+
+
+def test_distinct_n_grams_are_divided_by_words_and_end_with_their_text() -> None:
+    # As DExperts counts: distinct n-grams over all samples / words of all samples.
+    samples = [list("abcab"), list("abd"), []]
+    assert distinct(samples, 1) == 4 / 8
+    assert distinct(samples, 2) == 4 / 8  # ab bc ca bd
+    assert distinct(samples, 3) == 4 / 8  # abc bca cab abd
+    assert math.isnan(distinct([["a"], ["b"]], 2))
+
+
+def test_all_samples_of_a_prompt_by_a_teacher_share_their_distinct_n() -> None:
+    texts = ["a b c", "x y", "a b d", "x y", "lonely words", "", "?"]
+    groups = ["p", "q", "p", "q", "r", "s", "s"]
+    batch = Batch(texts, ["en"] * 7, [None] * 7, groups=groups)
+    found = LexicalDiversity(LexicalDiversityParams()).score(batch).measures
+    p, q, none = 4 / 6, 2 / 4, np.nan
+    np.testing.assert_allclose(found["distinct_1"], [p, q, p, q, none, none, none], rtol=1e-6)
+    p, q = 3 / 6, 1 / 4
+    np.testing.assert_allclose(found["distinct_2"], [p, q, p, q, none, none, none], rtol=1e-6)
+    np.testing.assert_allclose(found["distinct_3"][:4], [2 / 6, none, 2 / 6, none], rtol=1e-6)
+
+
+def test_without_groups_distinct_n_abstains() -> None:
+    found = measure("one two three").measures
+    assert all(np.isnan(found[f"distinct_{size}"]).all() for size in (1, 2, 3))
+
+
+@pytest.mark.parametrize("language", ["ja", "th", "zh"])
+def test_distinct_n_counts_words_where_there_are_no_spaces(language: str) -> None:
+    texts = {"ja": "今日は天気がいいです", "th": "ประเทศไทยสวยงามมาก", "zh": "我们今天去公园散步"}
+    batch = Batch([texts[language]] * 2, [language] * 2, [None] * 2, groups=[0, 0])
+    found = LexicalDiversity(LexicalDiversityParams()).score(batch).measures["distinct_1"]
+    assert found.tolist() == [0.5, 0.5]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arbitrage import registry, schema
 from arbitrage.errors import FilterError
@@ -66,10 +68,67 @@ def test_batches_are_bounded_by_rows_and_by_bytes_and_cover_every_row(
     monkeypatch.setattr(scoring, "MAX_BATCH_BYTES", 100)
     marks.batches.clear()
     sizes = [1] * 6 + [60, 60, 500, 1, None, 99]
-    rows = [{"text": None if n is None else "x" * n} for n in sizes]
+    rows = [
+        {"prompt_id": f"p{at}", "text": None if n is None else "x" * n}
+        for at, n in enumerate(sizes)
+    ]
     done = scoring.score_table(generated(rows), {}, config_of())
     assert marks.batches == [4, 3, 1, 1, 2]
     assert done.column("test_marks.marks").to_pylist() == sizes
+
+
+def test_a_batch_holds_all_samples_of_a_prompt_by_a_teacher_or_none(
+    config_of: Any, generated: Any, marks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "MAX_BATCH_ROWS", 4)
+    seen: list[Batch] = []
+    monkeypatch.setattr(
+        marks,
+        "score",
+        lambda self, batch, score=marks.score: seen.append(batch) or score(self, batch),
+    )
+    names = [("p", "a"), ("q", "a"), ("p", "b"), ("p", "a"), ("r", "a"), *[("s", "a")] * 6]
+    rows = [
+        {"prompt_id": prompt, "teacher": teacher, "text": f"{at} {prompt} {teacher}"}
+        for at, (prompt, teacher) in enumerate(names)
+    ]
+    rows[4] |= {"finish_reason": "length"}
+    done = scoring.score_table(generated(rows), {}, config_of())
+    assert [len(batch) for batch in seen] == [4, 1, 6]
+    groups = [[text.split(" ", 1)[1] for text in batch.texts] for batch in seen]
+    assert groups == [["p a", "p a", "q a", "p b"], ["r a"], ["s a"] * 6]
+    assert [len(set(batch.groups or ())) for batch in seen] == [3, 1, 1]
+    assert seen[1].finish_reasons == ["length"]
+    assert done.column("test_marks.marks").to_pylist() == [len(row["text"]) for row in rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 6), st.none() | st.integers(0, 70)), max_size=30),
+    most=st.integers(1, 8),
+)
+def test_batches_cover_every_text_once_and_are_bounded_but_for_a_single_group(
+    generated: Any, rows: list[tuple[int, int | None]], most: int
+) -> None:
+    table = generated(
+        [
+            {"prompt_id": f"p{group}", "text": None if size is None else "x" * size}
+            for group, size in rows
+        ]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "MAX_BATCH_ROWS", most)
+        patch.setattr(scoring, "MAX_BATCH_BYTES", 100)
+        found = [(where.tolist(), batch) for where, batch in scoring._batches(table, {})]
+    covered = [at for where, _ in found for at in where]
+    assert sorted(covered) == [at for at, (_, size) in enumerate(rows) if size is not None]
+    seen: set[int] = set()
+    for where, batch in found:
+        groups = {rows[at][0] for at in where}
+        assert not groups & seen
+        seen |= groups
+        assert [len(text) for text in batch.texts] == [rows[at][1] for at in where]
+        assert len(groups) == 1 or (len(where) <= most and sum(map(len, batch.texts)) <= 100)
 
 
 def test_only_what_measures_anew_is_missing(config_of: Any, generated: Any) -> None:
