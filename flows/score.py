@@ -33,7 +33,9 @@ def score_file(
     rows. `target` appears whole or not at all, and may be `source`.
 
     Args:
-        source: columns text and language (BCP-47), prompt where there is one.
+        source: columns text and language (BCP-47), and where there are such: prompt;
+            finish_reason; prompt_id and teacher, which tell the samples of one prompt. Samples that
+            stand more than 16,384 rows apart are measured as if of two prompts.
         done: called with the rows measured so far, and all of them.
 
     Raises:
@@ -120,16 +122,10 @@ def _scored(
     for batch in parquet.iter_batches(_ROWS_AT_ONCE):
         table = pa.Table.from_batches([batch])
         table.validate(full=True)  # text that is not UTF-8 is an error here, not in a filter
-        numbers = [str(row) for row in range(table.num_rows)]
+        shown = _as_candidates(table, tags)
         prompts = table.column("prompt").to_pylist() if "prompt" in table.column_names else []
-        shown = pa.table(
-            {
-                "text": table.column("text").cast(pa.string()),
-                "language": [tags[written] for written in table.column("language").to_pylist()],
-                "prompt_id": numbers,
-            }
-        )
-        scores = measure_rows(shown, dict(zip(numbers, prompts, strict=False)), filters)
+        asked = dict(zip(shown.column("prompt_id").to_pylist(), prompts, strict=False))
+        scores = measure_rows(shown, asked, filters)
         for field in fields:
             table = table.append_column(
                 field, pa.array(scores[field.name], field.type, from_pandas=True)
@@ -137,6 +133,24 @@ def _scored(
         so_far += table.num_rows
         yield table
         done(so_far, parquet.metadata.num_rows)
+
+
+def _as_candidates(table: pa.Table, tags: Mapping[str, str]) -> pa.Table:
+    """What filters look at; without prompt_id and teacher a row is its prompt's only sample."""
+    numbers = pa.array(map(str, range(table.num_rows)), pa.string())
+    columns = {
+        "text": table.column("text").cast(pa.string()),
+        "language": pa.array([tags[tag] for tag in table.column("language").to_pylist()]),
+        "prompt_id": numbers,
+        "teacher": pa.array([""] * table.num_rows),
+        "finish_reason": pa.nulls(table.num_rows, pa.string()),
+    }
+    told = table.column_names
+    if "prompt_id" in told and "teacher" in told:
+        columns |= {name: table.column(name).cast(pa.string()) for name in ("prompt_id", "teacher")}
+    if "finish_reason" in told:
+        columns["finish_reason"] = table.column("finish_reason").cast(pa.string())
+    return pa.table(columns)
 
 
 def _write(path: Path, tables: Iterator[pa.Table], schema: pa.Schema) -> None:

@@ -88,6 +88,26 @@ def test_a_table_of_many_batches_is_scored_whole(
     assert len(seen) > 1
 
 
+def test_what_a_run_tells_filters_a_table_may_tell_too(tmp_path: Path) -> None:
+    """The columns of a run's candidates: why an answer ended, and which are samples of one."""
+    long = "the cat saw the dog and the dog saw the cat " * 5
+    source = write(
+        tmp_path / "in.parquet",
+        text=[long] * 3,
+        language=["en"] * 3,
+        prompt_id=["1", "1", "2"],
+        teacher=["a", "a", "a"],
+        finish_reason=["length", "stop", None],
+    )
+    filters = parse_filters(["lexical_diversity", "truncation"])
+    score_file(source, tmp_path / "out.parquet", filters)
+    scored = pq.read_table(tmp_path / "out.parquet")
+    same, other, alone = scored["lexical_diversity.distinct_1"].to_pylist()
+    assert same == other
+    assert alone is None or alone != same
+    assert scored["truncation.cut"].to_pylist() == [1.0, 0.0, None]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
