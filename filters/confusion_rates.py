@@ -15,7 +15,7 @@ from arbitrage.languages import base_language
 
 ALL = "all"
 
-# Of a completion: not judged, a wrong line, lines right (no word looked for), an English word, none.
+# Of a completion: not judged, a wrong line, right lines (words not judged), an English word, none.
 _SKIPPED, _WRONG_LINE, _RIGHT_LINES, _ENGLISH_WORD, _CLEAN = range(5)
 
 # float64 [replicates + 1]: the rate itself, then its bootstrap replicates.
@@ -65,8 +65,8 @@ def confusion_rates(
     """LPR, WPR and LCPR of every (teacher, source, language), and their averages.
 
     Averages are the authors': the mean over sources of a language, over languages of a source, and
-    over the languages' averages in all; rates that are not there are left out. LCPR of an average is
-    the harmonic mean of the average LPR and WPR, also where WPR is of fewer languages.
+    over the languages' averages in all; rates that are not there are left out. LCPR of an average
+    is the harmonic mean of the average LPR and WPR, also where WPR is of fewer languages.
 
     Args:
         scored: columns `teacher`, `language`, `prompt_id` and the measures of `language_confusion`.
@@ -79,8 +79,8 @@ def confusion_rates(
     Returns:
         Rows sorted by teacher, source and language, "all" last.
 
-    Source: Marchisio et al. 2024 (arXiv 2406.20052) and the authors' program. Not implemented: their
-    line accuracy, which they compute and do not print.
+    Source: Marchisio et al. 2024 (arXiv 2406.20052) and the authors' program. Not implemented:
+    their line accuracy, which they compute and do not print.
     """
     outcomes = _outcomes(scored)
     ids = scored.column("prompt_id").to_pylist()
@@ -176,7 +176,8 @@ def _share(
     part: NDArray[np.int64], whole: NDArray[np.int64], of_nothing: float | None
 ) -> _Replicates:
     nothing = np.full(len(part), np.nan if of_nothing is None else of_nothing)
-    return np.divide(part, whole, out=nothing, where=whole > 0)
+    shares: _Replicates = np.divide(part, whole, out=nothing, where=whole > 0)
+    return shares
 
 
 def _averages(cells: Mapping[tuple[str, str], _Cell]) -> dict[tuple[str, str], _Cell]:
@@ -208,7 +209,9 @@ def _mean_of(rates: Sequence[_Replicates]) -> _Replicates:
     stacked = np.stack(rates)
     there = ~np.isnan(stacked)
     sums = np.where(there, stacked, 0).sum(axis=0)
-    return np.divide(sums, there.sum(axis=0), out=np.full(len(sums), np.nan), where=there.any(axis=0))
+    nothing = np.full(len(sums), np.nan)
+    means: _Replicates = np.divide(sums, there.sum(axis=0), out=nothing, where=there.any(axis=0))
+    return means
 
 
 def _rate(replicates: _Replicates) -> Rate:

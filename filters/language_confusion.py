@@ -88,14 +88,16 @@ class LanguageConfusion(Filter):
         rate of nothing does); word_pass also where a line is wrong and outside `word_languages`;
         all but lines, where the model has no label for the wanted language.
     Cost: COST.
-    Blind spots: Thai and other scripts without spaces, Chinese and Japanese apart, seldom have five
-        tokens by white space: `tokens = "icu"` judges them. Code, formulas and names
-        are judged as text. Close languages (id and ms; hr, sr and bs) fail a line that is right;
-        Cantonese and Wu are wrong where Chinese is wanted. Capitalised English passes WPR.
+    Blind spots: scripts without spaces seldom have five tokens by white space, so a Thai line, and
+        a Chinese or Japanese one where neither is wanted, is not judged: `tokens = "icu"` does, and
+        `language_id` sees it. Code, formulas and names are judged as text. Close languages (id and
+        ms; hr, sr and bs) fail a line that is right; Cantonese and Wu are wrong where Chinese is
+        wanted. Capitalised English words pass. Script is not judged (zh-Hans passes for zh-Hant).
 
     >>> from arbitrage.filters.base import Batch
-    >>> texts = ["Сегодня у нас очень хорошая погода\\n- ok", "Try to turn it off and on again", "Да"]
-    >>> scores = LanguageConfusion(LanguageConfusionParams()).score(Batch(texts, ["ru"] * 3, [None] * 3))
+    >>> texts = ["Сегодня очень хорошая погода утром\\n- ok", "Turn it off and on again", "Да"]
+    >>> batch = Batch(texts, ["ru"] * 3, [None] * 3)
+    >>> scores = LanguageConfusion(LanguageConfusionParams()).score(batch)
     >>> scores.measures["line_pass"].tolist(), scores.labels["wrong_language"]
     ([1.0, 0.0, nan], [None, 'en', None])
     """

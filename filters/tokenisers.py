@@ -1,9 +1,9 @@
 """Tokens of a line as the Language Confusion Benchmark cuts them, or as ICU does.
 
 Source: M. Marchisio et al., "Understanding and Mitigating Language Confusion in LLMs" (arXiv
-2406.20052), the authors' program: jieba for Chinese, MeCab through fugashi for Japanese, white space
-for all other languages, Korean and Thai among them. They use MeCab with the dictionary UniDic, this
-module with UniDic's small edition (unidic-lite).
+2406.20052), the authors' program: jieba for Chinese, MeCab through fugashi for Japanese, white
+space for all other languages, Korean and Thai among them. Their MeCab reads the dictionary UniDic,
+ours its small edition (unidic-lite).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ TOKENISERS: dict[str, Callable[[str, str], Iterator[str]]] = {
 @cache
 def _chinese() -> Callable[[str], Iterator[str]]:
     tokenizer = _imported("jieba", "Chinese").Tokenizer()
-    # What its initialize() does, without reading a cache that anyone may have put into /tmp, without
-    # writing one, and without a word on standard error.
+    # What its initialize() does, without reading a cache that anyone may have put into /tmp,
+    # without writing one, and without a word on standard error.
     tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
     tokenizer.initialized = True
     cut: Callable[[str], Iterator[str]] = tokenizer.cut
@@ -70,7 +70,7 @@ def _chinese() -> Callable[[str], Iterator[str]]:
 
 
 def _japanese() -> Callable[[str], Iterator[str]]:
-    # A tagger is not for two threads at once; its dictionary is mapped, so another one costs little.
+    # A tagger is not for two threads at once; its dictionary is mapped, another one costs little.
     if not hasattr(_here, "tagger"):
         _imported("unidic_lite", "Japanese")
         _here.tagger = _imported("fugashi", "Japanese").Tagger("-O wakati -b 50000")

@@ -1,4 +1,4 @@
-"""Which language a text is in: what a fastText identifier says, checked against the text's script."""
+"""Which language a text is in: what a fastText identifier says, checked against the script."""
 
 from __future__ import annotations
 

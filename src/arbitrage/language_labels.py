@@ -39,14 +39,13 @@ def tag_of_label(label: str) -> str:
 
     >>> [tag_of_label(f"__label__{code}") for code in ("no", "als", "bh", "tl", "zh", "sh")]
     ['nb', 'gsw', 'bho', 'fil', 'zh', 'sr-Latn']
-    >>> [tag_of_label(code) for code in ("srp_Cyrl", "srp_Latn", "nno_Latn", "als_Latn", "hin_Latn")]
+    >>> [tag_of_label(it) for it in ("srp_Cyrl", "srp_Latn", "nno_Latn", "als_Latn", "hin_Latn")]
     ['sr', 'sr-Latn', 'nn', 'sq', 'hi-Latn']
-    >>> [tag_of_label(code) for code in ("cmn_Hani", "zho_Hans", "zho_Hant", "yue_Hant", "arz_Arab")]
+    >>> [tag_of_label(it) for it in ("cmn_Hani", "zho_Hans", "zho_Hant", "yue_Hant", "arz_Arab")]
     ['zh', 'zh', 'zh-Hant', 'yue', 'arz']
     """
     code = label.removeprefix("__label__")
-    language, _, script = code.partition("_")
-    if not script:
+    if "_" not in code:
         row = next((f for f in language_table().values() if f.fasttext == code), None)
         if row is not None:
             return row.tag
@@ -93,10 +92,10 @@ def members(tag: str) -> frozenset[str]:
 
 @cache
 def wanted_script(tag: str) -> str | None:
-    """The script that a tag asks for: the one it names, or that of a region where Chinese is wanted.
+    """The script a tag asks for: the one it names, or that of a region where Chinese is wanted.
 
-    >>> wanted_script("sr-Latn"), wanted_script("zh-TW"), wanted_script("zh"), wanted_script("sr-RS")
-    ('Latn', 'Hant', None, None)
+    >>> [wanted_script(tag) for tag in ("sr-Latn", "zh-TW", "zh", "sr-RS")]
+    ['Latn', 'Hant', None, None]
     """
     parts = tag.split("-")
     named = next((part.title() for part in parts[1:] if len(part) == 4 and part.isalpha()), None)

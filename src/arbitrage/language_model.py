@@ -98,7 +98,9 @@ def labels_for(tag: str, model: str | Path | None = None) -> frozenset[str]:
     (['__label__zh'], ['__label__nn', '__label__no'], [])
     """
     own = frozenset(
-        label for label, found in known_tags(model).items() if plain_language(found) == plain_language(tag)
+        label
+        for label, found in known_tags(model).items()
+        if plain_language(found) == plain_language(tag)
     )
     if own:
         return own

@@ -1,6 +1,6 @@
-"""Scripts of texts: letters counted for many texts at once, and which of its scripts a language is in.
+"""Scripts: letters counted for many texts at once, and which of its scripts a language is in.
 
-Source: Unicode's categories and names through the standard library, ranges for Han, kana and Hangul.
+Source: Unicode's categories and names by the standard library, ranges for Han, kana and Hangul.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ _LAST = 0x40000
 _KOREAN, _JAPANESE = frozenset({"ko"}), frozenset({"ja"})
 _CHINESE = frozenset({"zh", "wuu", "yue"})
 
-# Languages which are written in several scripts and which identifiers give one label, or whose label
-# says less than the text does.
-_SEVERAL_SCRIPTS = frozenset({"az", "bs", "kk", "ku", "ky", "mn", "ms", "pa", "sr", "tg", "tk", "ug", "uz"})
-_NAMES = {"LATIN": "Latn", "CYRILLIC": "Cyrl", "ARABIC": "Arab", "GURMUKHI": "Guru", "MONGOLIAN": "Mong"}
+# Written in several scripts, where the label of an identifier says less than the text does.
+_SEVERAL_SCRIPTS = frozenset(
+    {"az", "bs", "kk", "ku", "ky", "mn", "ms", "pa", "sr", "tg", "tk", "ug", "uz"}
+)
+_NAMES = {
+    "LATIN": "Latn",
+    "CYRILLIC": "Cyrl",
+    "ARABIC": "Arab",
+    "GURMUKHI": "Guru",
+    "MONGOLIAN": "Mong",
+}
 
 # Letters that a script is read from.
 _ENOUGH = 200
@@ -58,7 +65,9 @@ def letter_counts(texts: Sequence[str]) -> NDArray[np.int64]:
     )
     starts = np.cumsum(lengths + 1) - lengths - 1
     sums = np.add.reduceat(_kinds().take(points, mode="clip"), starts) if len(texts) else starts
-    fields = (sums.astype(np.uint64)[:, None] >> np.array([16, 32, 48, 0], np.uint64)) & np.uint64(0xFFFF)
+    fields = (sums.astype(np.uint64)[:, None] >> np.array([16, 32, 48, 0], np.uint64)) & np.uint64(
+        0xFFFF
+    )
     return fields.astype(np.int64)
 
 
