@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar, Literal
@@ -23,7 +23,7 @@ from arbitrage.languages import base_language
 # the benchmark that are not.
 WORD_LANGUAGES = ("ar", "hi", "ja", "ko", "ru", "zh")
 
-_DROPPED = str.maketrans({**dict.fromkeys(string.punctuation), "—": " ", "،": None})
+_DROPPED = re.compile(f"[{re.escape(string.punctuation)}،]+")
 _LOWER = re.compile("[a-z]")
 
 
@@ -36,7 +36,8 @@ def judged_lines(text: str) -> list[str]:
     """
     if not text.isascii():
         text = text.encode("utf-8", "ignore").decode("utf-8")
-    return text.split("\nQ:")[0].strip().translate(_DROPPED).split("\n")
+    text = _DROPPED.sub("", text.split("\nQ:")[0].strip())
+    return text.replace("—", " ").split("\n")
 
 
 class LanguageConfusionParams(FilterParams):
@@ -125,10 +126,7 @@ class LanguageConfusion(Filter):
         values = {name: np.full(size, np.nan, dtype=np.float32) for name in self.measures}
         labels: dict[str, list[str | None]] = {name: [None] * size for name in self.labels}
         known = [labels_for(language, self.params.model) for language in batch.languages]
-        judged = [
-            self._long_enough(text, language) if wanted else []
-            for text, language, wanted in zip(batch.texts, batch.languages, known, strict=True)
-        ]
+        judged = self.judged(batch)
         found = self._found([line for lines in judged for line in lines])
         for index, (lines, wanted) in enumerate(zip(judged, known, strict=True)):
             if not wanted:
@@ -151,6 +149,14 @@ class LanguageConfusion(Filter):
                 if words_count:
                     values["word_pass"][index] = 1
         return Scores(values, labels)
+
+    def judged(self, batch: Batch) -> list[list[str]]:
+        """The lines of each text that are judged; none where the model has no label for the wanted
+        language."""
+        return [
+            self._long_enough(text, language) if labels_for(language, self.params.model) else []
+            for text, language in zip(batch.texts, batch.languages, strict=True)
+        ]
 
     def _long_enough(self, text: str, language: str) -> list[str]:
         tokens, fewest = TOKENISERS[self.params.tokens], self.params.shortest_tokens
@@ -183,5 +189,5 @@ class LanguageConfusion(Filter):
         return None
 
 
-def _at_least(fewest: int, tokens: Iterator[str]) -> bool:
-    return sum(1 for _ in islice(tokens, fewest)) == fewest
+def _at_least(fewest: int, tokens: Iterable[str]) -> bool:
+    return len(list(islice(tokens, fewest))) == fewest

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 from icu4py.breakers import WordBreaker
@@ -26,7 +27,7 @@ LONGEST_PIECE = 2_000
 _here = threading.local()
 
 
-def authors_tokens(line: str, language: str) -> Iterator[str]:
+def authors_tokens(line: str, language: str) -> Iterable[str]:
     """Tokens of a line without line breaks, by the authors' tokeniser for a base language.
 
     Lazy: the first tokens of a long line cost no more than its first piece. Raises FilterError
@@ -36,14 +37,13 @@ def authors_tokens(line: str, language: str) -> Iterator[str]:
     ['한국어', '문장']
     """
     if language not in ("zh", "ja"):
-        yield from line.split()
-        return
+        return line.split()
     cut = _chinese() if language == "zh" else _japanese()
-    for start in range(0, len(line), LONGEST_PIECE):
-        yield from cut(line[start : start + LONGEST_PIECE])
+    starts = range(0, len(line), LONGEST_PIECE)
+    return chain.from_iterable(cut(line[start : start + LONGEST_PIECE]) for start in starts)
 
 
-def icu_tokens(line: str, _language: str) -> Iterator[str]:
+def icu_tokens(line: str, _language: str) -> Iterable[str]:
     """Words of a line by ICU's dictionaries, without what stands between them; case is kept.
 
     >>> list(icu_tokens("ประเทศไทยสวยงามมาก, OK", "th"))
@@ -52,30 +52,30 @@ def icu_tokens(line: str, _language: str) -> Iterator[str]:
     return (part for part in WordBreaker(line, "en") if any(map(str.isalnum, part)))
 
 
-TOKENISERS: dict[str, Callable[[str, str], Iterator[str]]] = {
+TOKENISERS: dict[str, Callable[[str, str], Iterable[str]]] = {
     "authors": authors_tokens,
     "icu": icu_tokens,
 }
 
 
 @cache
-def _chinese() -> Callable[[str], Iterator[str]]:
+def _chinese() -> Callable[[str], Iterable[str]]:
     tokenizer = _imported("jieba", "Chinese").Tokenizer()
     # What its initialize() does, without reading a cache that anyone may have put into /tmp,
     # without writing one, and without a word on standard error.
     tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
     tokenizer.initialized = True
-    cut: Callable[[str], Iterator[str]] = tokenizer.cut
+    cut: Callable[[str], Iterable[str]] = tokenizer.cut
     return cut
 
 
-def _japanese() -> Callable[[str], Iterator[str]]:
+def _japanese() -> Callable[[str], Iterable[str]]:
     # A tagger is not for two threads at once; its dictionary is mapped, another one costs little.
     if not hasattr(_here, "tagger"):
         _imported("unidic_lite", "Japanese")
         _here.tagger = _imported("fugashi", "Japanese").Tagger("-O wakati -b 50000")
     tagger: Any = _here.tagger
-    return lambda piece: iter(tagger.parse(piece).split())
+    return lambda piece: tagger.parse(piece).split()
 
 
 def _imported(module: str, language: str) -> Any:
