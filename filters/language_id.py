@@ -62,7 +62,10 @@ class LanguageId(Filter):
     Blind spots: one language per text: a paragraph or a word of another one in the middle passes
         unless `lines` is set. Of texts over 9,000 characters 3,000 each from start, middle and end
         are read. Romanised Hindi is seldom recognised. Close languages are confused, most on short
-        texts: CONFUSIONS
+        texts: of messages of 50 letters or more 4 % of Bosnian ones match (hr, sr), 47 % of Nynorsk
+        (nb, da), 50 % of Malay (id), 58 % of Galician (es, pt), 71 % of Bokmål (da), 66 % of
+        Croatian and 79 % of Latin Serbian; docs/language-confusion.md has the table. With `top_k` 3
+        it is 94 % and more, Bosnian (54 %) apart.
 
     >>> from arbitrage.filters.base import Batch
     >>> texts = ["Добрый день, как у вас дела?", "Sorry, I cannot help with that.", "OK"]
