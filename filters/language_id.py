@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
-from arbitrage.langid import Guess, rank
+from arbitrage.langid import identify, rank
 from arbitrage.language_labels import same_language, wanted_script
 from arbitrage.language_model import can_identify
 from arbitrage.languages import base_language, language_facts
-from arbitrage.scripts import script_in_use
+from arbitrage.scripts import SEVERAL_SCRIPTS, script_in_use
+
+# The most likely language, or the tags of several.
+Likely = str | tuple[str, ...] | None
 
 
 class LanguageIdParams(FilterParams):
@@ -86,52 +92,71 @@ class LanguageId(Filter):
     params: LanguageIdParams
 
     def score(self, batch: Batch) -> Scores:
-        guesses = self._ranked(batch.texts)
-        match, tags = np.full(len(batch), np.nan, np.float32), list[str | None]()
-        for index, (found, text) in enumerate(zip(guesses, batch.texts, strict=True)):
-            tag = found[0][0] if found else None
-            script = script_in_use(text, base_language(tag)) if tag else None
-            tags.append(_in_script(tag, script) if tag else None)
-            if found and can_identify(batch.languages[index], self.params.model):
-                match[index] = _matches(batch.languages[index], found, script)
-        probability = [found[0][1] if found else np.nan for found in guesses]
+        tags, probability, likely = self._identified(batch.texts)
+        match = np.full(len(batch), np.nan, np.float32)
+        labels: list[str | None] = [None] * len(batch)
+        for index, tag in enumerate(tags):
+            if tag is not None:
+                script = _script(batch.texts[index], tag)
+                labels[index] = _in_script(tag, script)
+                match[index] = self._match(batch.languages[index], likely[index], script)
         measures = {
-            "probability": np.array(probability, dtype=np.float32),
+            "probability": probability,
             "match": match,
             "line_match": self._line_match(batch),
         }
-        return Scores(measures, {"language": tags})
+        return Scores(measures, {"language": labels})
 
-    def _ranked(self, texts: Sequence[str]) -> list[list[Guess]]:
-        return rank(
-            texts,
-            k=self.params.top_k,
-            shortest=self.params.shortest_letters,
-            model=self.params.model,
+    def _identified(
+        self, texts: Sequence[str]
+    ) -> tuple[list[str | None], NDArray[np.float32], Sequence[Likely]]:
+        """The first language of each text, its probability, and the likely ones of `top_k`."""
+        shortest, model = self.params.shortest_letters, self.params.model
+        if self.params.top_k == 1:
+            tags, probability = identify(texts, shortest=shortest, model=model)
+            return tags, probability, tags
+        guesses = rank(texts, k=self.params.top_k, shortest=shortest, model=model)
+        return (
+            [found[0][0] if found else None for found in guesses],
+            np.array([found[0][1] if found else np.nan for found in guesses], dtype=np.float32),
+            [tuple(tag for tag, _ in found) for found in guesses],
         )
 
-    def _line_match(self, batch: Batch) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def _match(self, wanted: str, likely: Likely, script: str | None) -> float:
+        return _matches(wanted, likely, script, self.params.model)
+
+    def _line_match(self, batch: Batch) -> NDArray[np.float32]:
         shares = np.full(len(batch), np.nan, np.float32)
         if not self.params.lines:
             return shares
         lines = [text.splitlines() for text in batch.texts]
-        guesses = iter(self._ranked([line for part in lines for line in part]))
+        tags, _, likely = self._identified([line for part in lines for line in part])
+        pairs = zip(tags, likely, strict=True)
         for index, (part, wanted) in enumerate(zip(lines, batch.languages, strict=True)):
-            found = [next(guesses) for _ in part]
-            if can_identify(wanted, self.params.model):
-                judged = [_matches(wanted, guess, None) for guess in found if guess]
-                if judged:
-                    shares[index] = sum(judged) / len(judged)
+            found = [some for tag, some in islice(pairs, len(part)) if tag is not None]
+            if found:
+                shares[index] = np.mean([self._match(wanted, some, None) for some in found])
         return shares
 
 
-def _matches(wanted: str, found: Sequence[Guess], script: str | None) -> bool:
+@lru_cache(maxsize=2**16)
+def _matches(wanted: str, likely: Likely, script: str | None, model: str | None) -> float:
+    """1 or 0; NaN where the model does not know the wanted language."""
+    if not can_identify(wanted, model):
+        return np.nan
     asked = wanted_script(wanted)
     if asked is not None and script is not None and asked != script:
-        return False
-    return any(same_language(wanted, tag) for tag, _ in found)
+        return 0.0
+    found = (likely,) if isinstance(likely, str) else likely or ()
+    return float(any(same_language(wanted, tag) for tag in found))
 
 
+def _script(text: str, tag: str) -> str | None:
+    base = base_language(tag)
+    return script_in_use(text, base) if base in SEVERAL_SCRIPTS else None
+
+
+@cache
 def _in_script(tag: str, script: str | None) -> str:
     """The tag with the script the text is in, where that is not the language's first one."""
     if script is None:

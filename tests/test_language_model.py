@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from small_fasttext import write_model
 
 from arbitrage import language_model
 from arbitrage.errors import FilterError
@@ -23,22 +23,7 @@ SENTENCES = {
 @pytest.fixture(scope="module")
 def glotlid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of four labels in the form of GlotLID's."""
-    import fasttext
-
-    folder = tmp_path_factory.mktemp("model")
-    lines = [f"__label__{label} {text}\n" for label, text in SENTENCES.items()] * 50
-    (folder / "train.txt").write_text("".join(lines), encoding="utf-8")
-    for seed in range(9):
-        # fastText meets a NaN now and then on so little text.
-        with suppress(RuntimeError):
-            trained = fasttext.train_supervised(
-                str(folder / "train.txt"),
-                **{"dim": 16, "minn": 2, "maxn": 4, "bucket": 20_000, "lr": 0.5, "epoch": 20},
-                **{"thread": 1, "verbose": 0, "seed": seed},
-            )
-            break
-    trained.save_model(str(folder / "small.bin"))
-    return folder / "small.bin"
+    return write_model(tmp_path_factory.mktemp("model") / "small.bin", SENTENCES)
 
 
 def test_labels_with_scripts_of_another_model_become_tags(glotlid: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.language_labels import tag_of_label
-from arbitrage.language_model import ranked_labels
+from arbitrage.language_model import first_labels, ranked_labels
 from arbitrage.scripts import east_asian_languages, letter_counts
 
 # Control characters (line breaks among them), lone surrogates, zero-width and direction marks.
@@ -61,10 +61,18 @@ def identify(
     >>> tags, bool(probabilities[0] > 0.9), bool(np.isnan(probabilities[1]))
     (['tr', None], True, True)
     """
-    guesses = rank(texts, shortest=shortest, model=model, check_script=check_script)
-    tags = [found[0][0] if found else None for found in guesses]
-    probabilities = [found[0][1] if found else np.nan for found in guesses]
-    return tags, np.array(probabilities, dtype=np.float32)
+    tags: list[str | None] = [None] * len(texts)
+    probabilities = np.full(len(texts), np.nan, dtype=np.float32)
+    asked, lines, open_to = _asked(texts, shortest, check_script=check_script)
+    labels, shares = first_labels(lines, model)
+    # The model rounds sums of probabilities up to a little over 1.
+    probabilities[asked] = np.minimum(shares, 1)
+    for index, label, line, allowed in zip(asked, labels, lines, open_to, strict=True):
+        tag = tag_of_label(label)
+        if allowed is not None and tag not in allowed:
+            tag, probabilities[index] = _allowed(line, allowed, model)[0]
+        tags[index] = tag
+    return tags, probabilities
 
 
 def rank(
@@ -84,24 +92,36 @@ def rank(
     ['sr', 'sk', 'sr-Latn']
     """
     guesses: list[list[Guess]] = [[] for _ in texts]
-    lines = [readable(text) for text in texts]
-    counts = letter_counts(lines)
-    # Han, kana and Hangul weigh two each.
-    asked = np.flatnonzero(counts @ (2, 2, 2, 1) >= shortest)
-    if not asked.size:
+    asked, lines, open_to = _asked(texts, shortest, check_script=check_script)
+    if not asked:
         return guesses
-    open_to = east_asian_languages(counts[asked]) if check_script else [None] * len(asked)
-    labels, values = ranked_labels([lines[index] for index in asked.tolist()], k, model)
-    for index, allowed, names, shares in zip(asked.tolist(), open_to, labels, values, strict=True):
+    labels, values = ranked_labels(lines, k, model)
+    for index, names, shares, line, allowed in zip(
+        asked, labels, values, lines, open_to, strict=True
+    ):
         found = _guesses(names, shares)
         if allowed is not None and not all(tag in allowed for tag, _ in found):
-            found = _allowed(lines[index], allowed, model)[:k]
+            found = _allowed(line, allowed, model)[:k]
         guesses[index] = found
     return guesses
 
 
+def _asked(
+    texts: Sequence[str], shortest: int, *, check_script: bool
+) -> tuple[list[int], list[str], list[frozenset[str] | None]]:
+    """Which texts have enough letters, what is read of them, what languages the script allows."""
+    lines = [readable(text) for text in texts]
+    counts = letter_counts(lines)
+    # Han, kana and Hangul weigh two each.
+    enough = np.flatnonzero(counts @ (2, 2, 2, 1) >= shortest)
+    asked: list[int] = enough.tolist()
+    allowed = east_asian_languages(counts[enough])
+    if not check_script:
+        allowed = [None] * len(asked)
+    return asked, [lines[index] for index in asked], allowed
+
+
 def _guesses(labels: Sequence[str], shares: NDArray[np.float32]) -> list[Guess]:
-    # The model rounds sums of probabilities up to a little over 1.
     pairs = zip(labels, shares.tolist(), strict=True)
     return [(tag_of_label(label), min(share, 1.0)) for label, share in pairs]
 

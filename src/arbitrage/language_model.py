@@ -57,8 +57,10 @@ def first_labels(
     if not lines:
         return [], np.zeros(0)
     labels, values = ranked_labels(lines, 1, model)
-    first = [names[0] if names else "" for names in labels]
-    return first, np.array([value[0] if len(value) else 0.0 for value in values], dtype=np.float64)
+    if not all(labels):
+        first = [names[0] if names else "" for names in labels]
+        return first, np.array([value[0] if len(value) else 0.0 for value in values])
+    return [names[0] for names in labels], np.concatenate(values).astype(np.float64)
 
 
 def ranked_labels(

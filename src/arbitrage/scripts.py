@@ -23,8 +23,8 @@ _LAST = 0x40000
 _KOREAN, _JAPANESE = frozenset({"ko"}), frozenset({"ja"})
 _CHINESE = frozenset({"zh", "wuu", "yue"})
 
-# Written in several scripts, where the label of an identifier says less than the text does.
-_SEVERAL_SCRIPTS = frozenset(
+# Languages written in several scripts, where the label of an identifier may say less than the text.
+SEVERAL_SCRIPTS = _CHINESE | frozenset(
     {"az", "bs", "kk", "ku", "ky", "mn", "ms", "pa", "sr", "tg", "tk", "ug", "uz"}
 )
 _NAMES = {
@@ -119,7 +119,7 @@ def script_in_use(text: str, language: str) -> str | None:
         found = [simplified.intersection(text[:5000]), traditional.intersection(text[:5000])]
         one, other = map(len, found)
         return None if one == other else "Hans" if one > other else "Hant"
-    if language not in _SEVERAL_SCRIPTS:
+    if language not in SEVERAL_SCRIPTS:
         return None
     names = Counter(
         _NAMES.get(unicodedata.name(letter, "").partition(" ")[0])
