@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from arbitrage.errors import FilterError
 from arbitrage.filters.language_confusion import WORD_LANGUAGES
 from arbitrage.filters.scoring import score_array
 from arbitrage.languages import base_language
@@ -79,6 +80,8 @@ def confusion_rates(
     Returns:
         Rows sorted by teacher, source and language, "all" last.
 
+    Raises FilterError for a missing score column and for a prompt without a source.
+
     Source: Marchisio et al. 2024 (arXiv 2406.20052) and the authors' program. Not implemented:
     their line accuracy, which they compute and do not print.
     """
@@ -93,7 +96,11 @@ def confusion_rates(
             strict=True,
         )
     ):
-        source = "" if sources is None else sources[prompt]
+        source = "" if sources is None else sources.get(prompt)
+        if source is None:
+            raise FilterError(
+                f'the prompt "{prompt}" has no source.', mend="Give the sources of all prompts."
+            )
         groups.setdefault((teacher, source, language), []).append(row)
     random = np.random.default_rng(seed)
     cells: dict[tuple[str, str, str], _Cell] = {}

@@ -85,10 +85,12 @@ class LanguageConfusion(Filter):
         texts whose lines pass, 1 where no token is English, else 0; lines counts the judged ones.
         Their means are LPR and WPR (`arbitrage.filters.confusion_rates`).
     Rejects: wrong_line (`min_line_pass`, `max_wrong_lines`), english_word (`min_word_pass`).
-    Abstains: passes, where no line is long enough (`unscorable = "pass"` gives 1, as the authors'
-        rate of nothing does); word_pass also where a line is wrong and outside `word_languages`;
-        all but lines, where the model has no label for the wanted language.
-    Cost: COST.
+    Abstains: in everything where the model has no label for the wanted language; where no line is
+        long enough in all but lines, which is 0 (with `unscorable = "pass"` the passes are 1, as
+        the authors' rate of nothing); word_pass also where a line is wrong and outside
+        `word_languages`.
+    Cost: about 4 MB of text or 11,000 answers a second on one core, over half of it in fastText,
+        most of the rest in jieba and MeCab, which take a second to load.
     Blind spots: scripts without spaces seldom have five tokens by white space, so a Thai line, and
         a Chinese or Japanese one where neither is wanted, is not judged: `tokens = "icu"` does, and
         `language_id` sees it. Code, formulas and names are judged as text. Close languages (id and

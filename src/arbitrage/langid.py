@@ -68,6 +68,9 @@ def identify(
     # The model rounds sums of probabilities up to a little over 1.
     probabilities[asked] = np.minimum(shares, 1)
     for index, label, line, allowed in zip(asked, labels, lines, open_to, strict=True):
+        if not label:
+            probabilities[index] = np.nan
+            continue
         tag = tag_of_label(label)
         if allowed is not None and tag not in allowed:
             tag, probabilities[index] = _allowed(line, allowed, model)[0]

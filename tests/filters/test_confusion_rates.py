@@ -15,6 +15,7 @@ import straightforward_lcb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbitrage.errors import FilterError
 from arbitrage.filters.base import Batch
 from arbitrage.filters.confusion_rates import ConfusionRates, confusion_rates
 from arbitrage.filters.language_confusion import LanguageConfusion, LanguageConfusionParams
@@ -137,6 +138,14 @@ def test_a_rate_of_nothing_is_none_or_the_authors_one(kind: str) -> None:
     assert theirs.lpr.value == (1 if kind == "skipped" else 0)
     assert math.isnan(abstained.lpr.value) == (kind == "skipped")
     assert abstained.scored == (0 if kind == "skipped" else 2)
+
+
+def test_what_is_missing_is_named() -> None:
+    rows = table([("1", "t", "ru", "clean")])
+    with pytest.raises(FilterError, match='prompt "1" has no source'):
+        confusion_rates(rows, {"2": "okapi"})
+    with pytest.raises(FilterError, match=r"language_confusion\.wrong_lines"):
+        confusion_rates(rows.drop_columns(["language_confusion.wrong_lines"]))
 
 
 def test_no_words_of_a_latin_language_are_a_rate_of_nothing() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from small_fasttext import write_model
 
 from arbitrage.filters.base import Batch, Scores, measuring_hash
 from arbitrage.filters.language_id import LanguageId, LanguageIdParams
@@ -88,6 +91,21 @@ def test_a_wanted_script_is_asked_for_and_the_label_says_which_there_is(
     assert scores.labels["language"] == list(SCRIPTS)
     found = dict(zip(SCRIPTS, scores.measures["match"].tolist(), strict=True))
     assert {tag for tag, match in found.items() if match == 1} == matching
+
+
+def test_the_script_in_the_label_of_another_model_counts(tmp_path: Path) -> None:
+    texts = {
+        "hin_Deva": "पढ़ना एक अच्छी आदत है जो सबके लिए ज्ञान के द्वार खोलती",
+        "hin_Latn": "padhna ek achchhi aadat jo sabke lie gyaan ke dvaar kholti",
+    }
+    model = str(write_model(tmp_path / "hindi.bin", texts))
+    scorer = LanguageId(LanguageIdParams(model=model))
+    for wanted, matches in (("hi", [1, 1]), ("hi-Latn", [0, 1]), ("hi-Deva", [1, 0])):
+        scores = scorer.score(Batch(list(texts.values()), [wanted] * 2, [None] * 2))
+        assert scores.labels["language"] == ["hi", "hi-Latn"]
+        assert scores.measures["match"].tolist() == matches
+    unknown = scorer.score(Batch([texts["hin_Deva"]], ["ru"], [None]))
+    assert np.isnan(unknown.measures["match"]).all()  # the model has no Russian
 
 
 def test_a_wanted_language_among_the_likely_ones_can_do() -> None:
