@@ -67,7 +67,7 @@ class LanguageId(Filter):
         language; line_match where no line is long enough, and always without `lines`. The
         default of 20 comes from lines of recorded answers: right for 74 % of the Latin-script lines
         of 10 to 14 letters, 91 % of 20 to 29, 99.5 % of 50 to 99.
-    Cost: about 6 MB of text or 17,000 answers a second on one core, nine tenths of it in fastText;
+    Cost: about 6 MB of text or 17,000 answers a second on one core, 85 to 90 % of it in fastText;
         `lines` doubles it.
     Blind spots: one language per text: a paragraph or a word of another one in the middle passes
         unless `lines` is set. Of texts over 9,000 characters 3,000 each from start, middle and end
