@@ -95,7 +95,7 @@ $(VENV)/.run: $(VENV)/bin/python requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@echo "Installing the tools for tests and checks ..."
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-build-isolation --require-hashes -r requirements-dev.lock
 	@touch $@
 
 $(VENV)/.local: $(VENV)/.run requirements-local.lock

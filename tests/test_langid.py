@@ -1,9 +1,6 @@
-"""Language identification: labels, abstention, noise, length, threads."""
+"""Language identification: abstention, noise, length, script, rank."""
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbitrage import langid
-from arbitrage.errors import FilterError
+from arbitrage.language_labels import same_language, tag_of_label
+from arbitrage.language_model import load_model
 
 SENTENCES = {
     "ar": "القراءة عادة جميلة توسع الآفاق وتفتح أبواب المعرفة أمام الجميع.",
@@ -77,89 +75,30 @@ def test_what_is_read_of_a_long_text_is_bounded_and_comes_from_all_its_parts() -
 )
 def test_a_label_that_the_script_rules_out_gives_way(text: str, tag: str) -> None:
     found, probabilities = langid.identify([text])
-    assert langid.same_language(tag, str(found[0]))
+    assert same_language(tag, str(found[0]))
     assert 0 <= probabilities[0] <= 1
 
 
 def test_without_the_script_check_the_first_label_of_the_model_is_given() -> None:
     text = "让我们了解世界"
-    first = langid.load_model().predict([text])[0][0][0]
+    first = load_model().predict([text])[0][0][0]
     raw = langid.identify([text], check_script=False)[0][0]
-    assert raw == langid.tag_of_label(first) == "ja"
+    assert raw == tag_of_label(first) == "ja"
     assert langid.identify([text])[0][0] == "zh"
 
 
-@pytest.mark.parametrize(
-    ("label", "tag"),
-    [
-        ("__label__no", "nb"),
-        ("__label__als", "gsw"),
-        ("__label__bh", "bho"),
-        ("__label__eml", "egl"),
-        ("__label__sh", "sr-Latn"),
-        ("__label__tl", "fil"),
-        ("__label__zh", "zh"),
-        ("__label__ar", "ar"),
-        ("__label__eng_Latn", "en"),
-        ("__label__not a code", "not a code"),
-    ],
-)
-def test_labels_become_bcp47_tags(label: str, tag: str) -> None:
-    assert langid.tag_of_label(label) == tag
+def test_rank_gives_the_likely_languages_best_first() -> None:
+    (found,) = langid.rank([SENTENCES["en"]], k=3)
+    assert found[0][0] == "en"
+    assert len(found) == 3
+    assert [share for _, share in found] == sorted((share for _, share in found), reverse=True)
+    assert langid.rank(["12:30"], k=3) == [[]]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "found", "same"),
-    [
-        ("zh-Hant", "zh", True),
-        ("pt-BR", "pt", True),
-        ("no", "nb", True),
-        ("no", "nn", True),
-        ("nb", "nn", False),
-        ("tl", "fil", True),
-        ("fil", "fil", True),
-        ("ar", "arz", True),
-        ("arz", "ar", False),
-        ("sr", "hr", False),
-        ("hr", "bs", False),
-        ("id", "ms", False),
-        ("ms", "id", False),
-        ("zh", "yue", True),
-        ("zh-Hant", "wuu", True),
-        ("yue", "zh", False),
-        ("en", "de", False),
-    ],
-)
-def test_what_counts_as_the_same_language(wanted: str, found: str, same: bool) -> None:
-    assert langid.same_language(wanted, found) is same
-
-
-def test_a_language_without_a_label_cannot_be_identified() -> None:
-    assert all(langid.can_identify(tag) for tag in ("no", "zh-Hant", "kok"))
-    assert not any(langid.can_identify(tag) for tag in ("zu", "mas", "tlh"))
-
-
-def test_the_model_loads_once_for_all_threads_and_without_a_word(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(langid, "_models", {})
-    with ThreadPoolExecutor(8) as threads:
-        models = list(threads.map(lambda _: langid.load_model(), range(8)))
-    assert len({id(model) for model in models}) == 1
-    captured = capfd.readouterr()
-    assert captured.out + captured.err == ""
-
-
-def test_another_model_path_is_used_and_a_wrong_one_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FilterError, match=r"absent\.ftz.*cannot be loaded"):
-        langid.identify(["hello"], model=tmp_path / "absent.ftz")
-    broken = tmp_path / "broken.ftz"
-    broken.write_bytes(b"no model at all")
-    with pytest.raises(FilterError, match=r"broken\.ftz"):
-        langid.load_model(broken)
-    copy = tmp_path / "copy.ftz"
-    copy.write_bytes((Path(langid.__file__).parent / "data/lid.176.ftz").read_bytes())
-    assert langid.identify([SENTENCES["ja"]], model=copy)[0] == ["ja"]
+def test_rank_gives_no_language_that_the_script_rules_out() -> None:
+    (found,) = langid.rank(["阅读是一种良好的习惯，可以为每个人打开知识的大门。"], k=5)
+    assert found
+    assert {tag for tag, _ in found} <= {"zh", "yue", "wuu"}
 
 
 @settings(max_examples=200, deadline=None)

@@ -20,7 +20,7 @@ def test_every_row_is_complete_and_its_tag_is_normal() -> None:
 
 
 def test_the_table_covers_all_176_labels_of_the_model() -> None:
-    from arbitrage.langid import load_model
+    from arbitrage.language_model import load_model
 
     labels = {label.removeprefix("__label__") for label in load_model().get_labels()}
     assert len(labels) == 176

@@ -114,7 +114,7 @@ by_name = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name
 def test_the_filters_that_ship_are_registered() -> None:
     names = {entry.name for entry in ENTRIES}
     assert names >= {"language_id", "length", "lexical_diversity", "toxicity", "truncation"}
-    assert names >= {"readability", "refusal", "repetition", "script"}
+    assert names >= {"language_confusion", "readability", "refusal", "repetition", "script"}
 
 
 @by_name

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from small_fasttext import write_model
 
 from arbitrage.filters.base import Batch, Scores, measuring_hash
 from arbitrage.filters.language_id import LanguageId, LanguageIdParams
@@ -55,9 +58,72 @@ def test_a_wanted_language_the_model_cannot_know_is_no_mismatch(wanted: str) -> 
     assert not np.isnan(scores.measures["probability"]).any()
 
 
-def test_script_and_region_of_the_wanted_tag_do_not_matter() -> None:
-    scores = measure([REAL["zh"], REAL["en"], REAL["ar"]], ["zh-Hant-TW", "en-GB", "ar-EG"])
+def test_a_region_does_not_matter_where_it_names_no_script() -> None:
+    scores = measure([REAL["zh"], REAL["en"], REAL["ar"]], ["zh-CN", "en-GB", "ar-EG"])
     assert scores.measures["match"].tolist() == [1.0, 1.0, 1.0]
+
+
+SCRIPTS = {
+    "sr": "Данас је лепо време и сви људи иду у парк поред велике реке.",
+    "sr-Latn": "Današnji dan je lep pa svi ljudi u Beogradu šetaju pored velike reke.",
+    "zh": "这个城市的大多数居民都住在一条大河的附近，他们每天都去那里散步。",
+    "zh-Hant": "這個城市的大多數居民都住在一條大河的附近，他們每天都去那裡散步。",
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matching"),
+    [
+        ("zh", {"zh", "zh-Hant"}),
+        ("zh-Hans", {"zh"}),
+        ("zh-CN", {"zh"}),
+        ("zh-Hant", {"zh-Hant"}),
+        ("zh-TW", {"zh-Hant"}),
+        ("sr", {"sr", "sr-Latn"}),
+        ("sr-Cyrl", {"sr"}),
+        ("sr-Latn", {"sr-Latn"}),
+    ],
+)
+def test_a_wanted_script_is_asked_for_and_the_label_says_which_there_is(
+    wanted: str, matching: set[str]
+) -> None:
+    scores = measure(list(SCRIPTS.values()), [wanted] * len(SCRIPTS))
+    assert scores.labels["language"] == list(SCRIPTS)
+    found = dict(zip(SCRIPTS, scores.measures["match"].tolist(), strict=True))
+    assert {tag for tag, match in found.items() if match == 1} == matching
+
+
+def test_the_script_in_the_label_of_another_model_counts(tmp_path: Path) -> None:
+    texts = {
+        "hin_Deva": "पढ़ना एक अच्छी आदत है जो सबके लिए ज्ञान के द्वार खोलती",
+        "hin_Latn": "padhna ek achchhi aadat jo sabke lie gyaan ke dvaar kholti",
+    }
+    model = str(write_model(tmp_path / "hindi.bin", texts))
+    scorer = LanguageId(LanguageIdParams(model=model))
+    for wanted, matches in (("hi", [1, 1]), ("hi-Latn", [0, 1]), ("hi-Deva", [1, 0])):
+        scores = scorer.score(Batch(list(texts.values()), [wanted] * 2, [None] * 2))
+        assert scores.labels["language"] == ["hi", "hi-Latn"]
+        assert scores.measures["match"].tolist() == matches
+    unknown = scorer.score(Batch([texts["hin_Deva"]], ["ru"], [None]))
+    assert np.isnan(unknown.measures["match"]).all()  # the model has no Russian
+
+
+def test_a_wanted_language_among_the_likely_ones_can_do() -> None:
+    text = ["Anda perlu masuk semula sebelum mengubah maklumat ini"]
+    first = measure(text, ["id"]).labels["language"]
+    assert measure(text, ["id"]).measures["match"].tolist() == [float(first == ["id"])]
+    assert measure(text * 2, ["id", "ms"], top_k=3).measures["match"].tolist() == [1.0, 1.0]
+    assert measure(text, ["ru"], top_k=3).measures["match"].tolist() == [0.0]
+
+
+def test_lines_are_measured_where_asked_for_and_long_enough() -> None:
+    text = f"{REAL['ru']}\n\n{REAL['en']}\n1. OK\r\n{REAL['ru']}\n{REAL['ru']}"
+    languages = ["ru", "en", "mas"]
+    assert np.isnan(measure([text] * 3, languages).measures["line_match"]).all()
+    shares = measure([text] * 3, languages, lines=True).measures["line_match"]
+    assert shares[:2].tolist() == [0.75, 0.25]
+    assert np.isnan(shares[2])
+    assert np.isnan(measure(["", "OK\nOK"], ["ru"] * 2, lines=True).measures["line_match"]).all()
 
 
 def test_thresholds_do_not_change_what_is_measured_and_letters_do() -> None:
