@@ -108,7 +108,7 @@ $(VENV)/.local: $(VENV)/.run requirements-local.lock
 TORCH       = torch==2.13.0+cpu
 TORCH_INDEX = https://download.pytorch.org/whl/cpu
 VLLM_PIP    = $(VLLM)/bin/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
-# Compiled once and kept: else each start of a server compiles vLLM and torch again (two minutes).
+# Compiled once and kept: else each start of a server compiles vLLM and torch again.
 SERVER_ENV  = $(ENV:env=env -u PYTHONDONTWRITEBYTECODE)
 
 $(VLLM)/.installed: requirements-vllm.lock
