@@ -22,6 +22,9 @@ from arbitrage.infra.teachers.breaker import BreakerPolicy
 from arbitrage.infra.teachers.buckets import RateLimits, RetryBudget
 from arbitrage.infra.teachers.pacing import Pacer, RetryPolicy
 
+# Hundreds of first steps in one turn of the loop would all connect before any of them sends.
+_STARTED_AT_ONCE = 16
+
 
 class Lane:
     """Sends one teacher's requests, first call first, never more than its pacers allow.
@@ -120,11 +123,13 @@ class Lane:
         return min(free, key=lambda endpoint: endpoint.pacer.in_flight, default=None)
 
     def _fill(self) -> None:
-        """Start what may start now, and wake up when time alone allows more."""
+        """Start what may start now, a few a turn of the loop; wake up when time allows more."""
         if self.death is not None:
             return
         now = self._loop.time()
-        while self._alive < self._most_alive:
+        for _ in range(_STARTED_AT_ONCE):
+            if self._alive >= self._most_alive:
+                return
             endpoint = self._endpoint(now)
             if endpoint is None:
                 for other in self.endpoints:
@@ -142,6 +147,7 @@ class Lane:
                     return
                 self._limits.take(job.reserved)
             self._start(job, endpoint, now)
+        self._loop.call_soon(self._fill)
 
     def _wake_in(self, seconds: float | None) -> None:
         if seconds is None:
