@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 _BATCH_ROWS = 8192
 # Arrow writes some hundred small buffers a batch: gathered before they reach Python.
 _BUFFER_BYTES = 2**20
+# Of a file being written at most this much waits in memory to be hashed.
+_UNHASHED_BYTES = 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,12 @@ class Folder:
         )
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        self._write(name, lambda file: file.write(data))
+        def write(file: BinaryIO) -> None:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+        self._write(name, write)
 
     def write_json(self, name: str, value: Any) -> None:
         self.write_bytes(name, orjson.dumps(value, option=orjson.OPT_INDENT_2))
@@ -83,6 +91,7 @@ class Folder:
                 pa.ipc.new_file(buffered, table.schema, options=_OPTIONS) as writer,
             ):
                 writer.write_table(table.combine_chunks(), max_chunksize=_BATCH_ROWS)
+            sink.sync()
             return FileEntry(name, table.num_rows, sink.written, sink.sha256)
 
         return self._write(name, write)
@@ -135,14 +144,13 @@ class Folder:
             ) from error
 
     def _write(self, name: str, fill: Callable[[BinaryIO], ResultT]) -> ResultT:
+        """`fill` leaves the file durable; then it gets its name."""
         path = self.root / name
         temporary = path.with_name(f"{path.name}{_TEMPORARY}{uuid.uuid4().hex[:8]}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 result = fill(file)
-                file.flush()
-                os.fsync(file.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
         except OSError as error:
@@ -154,31 +162,54 @@ class Folder:
 class HashingSink:
     """A file being written that knows the size and sha256 of what went into it.
 
-    It saves reading a file back to hash it. `close` leaves the file open, for its owner to fsync.
+    It saves reading a file back to hash it. What was written last is hashed while `sync` waits for
+    the disk. `close` leaves the file open, for its owner.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hash = hashlib.sha256()
+        self._unhashed: list[Any] = []
+        self._unhashed_bytes = 0
         self.written = 0
         self.closed = False
 
     def write(self, data: Any) -> int:
         self._file.write(data)
-        self._hash.update(data)
         size = memoryview(data).nbytes
         self.written += size
+        self._unhashed.append(data)
+        self._unhashed_bytes += size
+        if self._unhashed_bytes > _UNHASHED_BYTES:
+            self._catch_up()
         return size
 
     def flush(self) -> None:
         self._file.flush()
+
+    def sync(self) -> None:
+        """Make the file durable."""
+        hashing = threading.Thread(target=self._catch_up)
+        hashing.start()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        finally:
+            hashing.join()
 
     def close(self) -> None:
         self.closed = True
 
     @property
     def sha256(self) -> str:
+        self._catch_up()
         return self._hash.hexdigest()
+
+    def _catch_up(self) -> None:
+        for data in self._unhashed:
+            self._hash.update(data)
+        self._unhashed.clear()
+        self._unhashed_bytes = 0
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

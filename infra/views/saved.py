@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
@@ -137,13 +136,8 @@ def write_durably(path: Path, chunks: Iterable[bytes], rows: int = 0) -> FileEnt
         sink = HashingSink(file)
         for chunk in chunks:
             sink.write(chunk)
-        _sync(file)
+        sink.sync()
     return FileEntry(path.name, rows, sink.written, sink.sha256)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _write_data(
@@ -162,7 +156,7 @@ def _write_data(
                     writer.write_batch(pending)
                     rows += pending.num_rows
                     pending = next(batches, None)
-            _sync(file)
+            sink.sync()
         written.append(FileEntry(temporary.name, rows, sink.written, sink.sha256))
     return [_named(folder, entry, len(written)) for entry in written]
 
