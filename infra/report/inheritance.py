@@ -16,8 +16,10 @@ import numpy as np
 import polars as pl
 
 from arbitrage.infra.report.intervals import (
-    RESAMPLES,
+    BOOTSTRAPPED,
     bootstrap_means,
+    linear_errors,
+    normal_interval,
     percentile_interval,
     wilson_interval,
 )
@@ -73,35 +75,36 @@ class Shift:
     high: float | None
 
 
-def attributes(run: Path, resamples: int = RESAMPLES) -> list[Attribute]:
+def attributes(run: Path) -> list[Attribute]:
     """Every measure by language and teacher, over all answers, kept or not.
 
     Of a measure with no values but 0 and 1 the mean is a share: its interval is Wilson's, with
     prompts as trials, since a bootstrap of nine failures in nine would be certain. Others have a
-    bootstrap over prompts. The toxicity filter gives two more, over the samples of each prompt:
-    `toxicity.expected_maximum`, and `toxicity.probability` of one sample of 0.5 or more.
+    bootstrap over prompts, above 200 prompts its normal approximation. The toxicity filter gives
+    two more, over the samples of each prompt: `toxicity.expected_maximum`, and
+    `toxicity.probability` of one sample of 0.5 or more.
     """
     found = []
     for (language, teacher), cell in _cells(run, ("language", "teacher")):
-        found += list(_attributes(str(language), str(teacher), cell, resamples))
+        found += list(_attributes(str(language), str(teacher), cell))
     return found
 
 
-def shifts(run: Path, resamples: int = RESAMPLES) -> list[Shift]:
+def shifts(run: Path) -> list[Shift]:
     """Every measure by language: all answers against the chosen ones, paired by prompt."""
     found = []
     for (language,), cell in _cells(run, ("language",)):
-        found += list(_shifts(str(language), cell, resamples))
+        found += list(_shifts(str(language), cell))
     return found
 
 
-def _attributes(
-    language: str, teacher: str, cell: pl.DataFrame, resamples: int
-) -> Iterator[Attribute]:
+def _attributes(language: str, teacher: str, cell: pl.DataFrame) -> Iterator[Attribute]:
     names = _measures(cell, "sum")
     sums, counts = _matrix(cell, names, "sum"), _matrix(cell, names, "n")
     answers = int(cell["answers"].sum())
-    means = bootstrap_means(sums, counts, _seed(language, teacher), resamples)
+    few = len(cell) <= BOOTSTRAPPED
+    seed = _seed(language, teacher)
+    spread = bootstrap_means(sums, counts, seed) if few else linear_errors(sums, counts)
     for column, name in enumerate(names):
         measured, prompts = int(counts[:, column].sum()), int((counts[:, column] > 0).sum())
         per_prompt = name in (EXPECTED_MAXIMUM, PROBABILITY)
@@ -110,26 +113,33 @@ def _attributes(
         low = high = None
         if mean is not None and prompts > 1:
             binary = bool((cell[f"{name}:binary"]).all())
-            interval = (
-                wilson_interval(mean, prompts) if binary else percentile_interval(means[:, column])
-            )
-            low, high = (None if math.isnan(bound) else bound for bound in interval)
+            if binary:
+                bounds = wilson_interval(mean, prompts)
+            elif few:
+                bounds = percentile_interval(spread[:, column])
+            else:
+                bounds = normal_interval(mean, spread[:, column])
+            low, high = (None if math.isnan(bound) else bound for bound in bounds)
         yield Attribute(language, teacher, name, prompts, measured, abstained, mean, low, high)
 
 
-def _shifts(language: str, cell: pl.DataFrame, resamples: int) -> Iterator[Shift]:
+def _shifts(language: str, cell: pl.DataFrame) -> Iterator[Shift]:
     names = _measures(cell, "chosen")
     every = (_matrix(cell, names, "sum"), _matrix(cell, names, "n"))
     chosen = (_matrix(cell, names, "chosen"), _matrix(cell, names, "n_chosen"))
-    seed = _seed(language)
-    # The same seed draws the same prompts on both sides, so the difference is paired.
-    apart = bootstrap_means(*chosen, seed, resamples) - bootstrap_means(*every, seed, resamples)
+    seed, few = _seed(language), len(cell) <= BOOTSTRAPPED
+    if few:
+        # The same seed draws the same prompts on both sides, so the difference is paired.
+        apart = bootstrap_means(*chosen, seed) - bootstrap_means(*every, seed)
+    else:
+        apart = linear_errors(*chosen) - linear_errors(*every)
     for column, name in enumerate(names):
         before, after = (_mean(sums[:, column], n[:, column]) for sums, n in (every, chosen))
         difference = low = high = None
         if before is not None and after is not None:
             difference = after - before
-            bounds = percentile_interval(apart[:, column])
+            errors = apart[:, column]
+            bounds = percentile_interval(errors) if few else normal_interval(difference, errors)
             low, high = (None if math.isnan(bound) else bound for bound in bounds)
         prompts = int((every[1][:, column] > 0).sum())
         yield Shift(language, name, prompts, before, after, difference, low, high)

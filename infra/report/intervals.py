@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
-RESAMPLES = 2000
+RESAMPLES = 1000
+# With more prompts than this the central limit theorem says the same as a bootstrap, at once.
+BOOTSTRAPPED = 200
 # Weights of this many resamples × prompts are in memory at once: 8 MB.
 _WEIGHTS_AT_ONCE = 1_000_000
 _Z = 1.959964
@@ -39,6 +41,25 @@ def bootstrap_means(sums: Values, counts: Values, seed: int, resamples: int = RE
         with np.errstate(invalid="ignore", divide="ignore"):
             drawn.append((weights @ sums) / (weights @ counts))
     return np.concatenate(drawn)
+
+
+def linear_errors(sums: Values, counts: Values) -> Values:
+    """What each prompt adds to the error of the columns' means, float64 [prompts, columns].
+
+    The means' variance is the sum of their squares, times prompts / (prompts - 1); differences of
+    these errors give a paired difference's. NaN where nothing was measured.
+    Source: Cochran 1977, "Sampling Techniques", section 6.3 (the ratio estimator, linearised).
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = counts.sum(axis=0)
+        errors: Values = (sums - counts * (sums.sum(axis=0) / total)) / total
+    return errors
+
+
+def normal_interval(value: float, errors: Values) -> tuple[float, float]:
+    """95 % interval of a value from its prompts' errors [prompts]."""
+    spread = _Z * math.sqrt(float(errors @ errors) * len(errors) / (len(errors) - 1))
+    return value - spread, value + spread
 
 
 def percentile_interval(means: Values) -> tuple[float, float]:

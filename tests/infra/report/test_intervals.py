@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from arbitrage.infra.report.intervals import (
     bootstrap_means,
+    linear_errors,
+    normal_interval,
     percentile_interval,
     wilson_interval,
 )
@@ -66,3 +68,14 @@ def test_nothing_measured_has_no_interval() -> None:
 def test_blocks_of_resamples_are_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbitrage.infra.report.intervals._WEIGHTS_AT_ONCE", 10)
     assert len(bootstrap_means(np.ones((4, 1)), np.ones((4, 1)), seed=0, resamples=7)) == 7
+
+
+def test_the_linearised_interval_agrees_with_the_bootstrap_where_prompts_are_many() -> None:
+    generator = np.random.default_rng(5)
+    counts = generator.integers(1, 5, (500, 1)).astype(float)
+    sums = counts * generator.exponential(3.0, (500, 1))
+    mean = float(sums.sum() / counts.sum())
+    linear = normal_interval(mean, linear_errors(sums, counts)[:, 0])
+    drawn = percentile_interval(bootstrap_means(sums, counts, seed=1)[:, 0])
+    width = drawn[1] - drawn[0]
+    assert linear == pytest.approx(drawn, abs=0.12 * width)
