@@ -134,9 +134,9 @@ def without_prefect(run_config: Any, clock: Clock) -> str:
     with closing(opened), open_teachers(uri):
         shards = clock.timed("load", load_prompts.fn, uri)
         for shard in range(shards):
-            clock.timed("route", route_prompts.fn, uri, shard)
-            clock.timed("generate", generate_candidates.fn, uri, shard)
-            clock.timed("score", score_candidates.fn, uri, shard)
+            clock.timed("route", route_prompts, uri, shard)
+            clock.timed("generate", generate_candidates, uri, shard)
+            clock.timed("score", score_candidates, uri, shard)
         clock.timed("decide", merge_moments.fn, uri, shards)
         clock.timed("decide", decide_candidates.fn, uri, list(range(shards)))
         views = {

@@ -111,7 +111,7 @@ def routed(config: RunConfig) -> Iterator[Any]:
     with closing(opened):
         uri = str(opened.path)
         assert load_prompts.fn(uri) == 1
-        route_prompts.fn(uri, 0)
+        route_prompts(uri, 0)
         yield opened
 
 
@@ -121,7 +121,7 @@ def ours(config: RunConfig) -> Took:
         with asked_meanwhile(config) as counts:
             start = time.perf_counter()
             with open_teachers(uri):
-                generate_candidates.fn(uri, 0)
+                generate_candidates(uri, 0)
             seconds = time.perf_counter() - start
         table = opened.run.generated(0)
         tokens = sum(filter(None, table.column("completion_tokens").to_pylist()))

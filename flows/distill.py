@@ -17,13 +17,14 @@ from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signa
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.tasks.decide import decide_candidates, merge_moments
-from arbitrage.tasks.generate import generate_candidates, open_teachers, rest_teachers
+from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
-from arbitrage.tasks.route import route_prompts
-from arbitrage.tasks.score import score_candidates
+from arbitrage.tasks.shard import complete_shard
 from arbitrage.tasks.views import write_view
+
+Submit = Callable[[int], PrefectFuture[None]]
 
 _THREADS: TaskRunner[Any] = ThreadPoolTaskRunner()
 _DECIDED_AT_ONCE = 10
@@ -73,41 +74,28 @@ def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgr
     stops and all ask the next. A shard is scored once its last teacher has answered.
     """
     *earlier, last = waves(config.teachers)
-    names = list(last.teachers) if earlier else None
+    workers = config.run.workers
+
+    def completing(teachers: list[str] | None, *, score: bool) -> Submit:
+        return lambda shard: complete_shard.submit(uri, shard, teachers, score)
+
     for wave in earlier:
-
-        def ask(shard: int, teachers: tuple[str, ...] = wave.teachers) -> list[PrefectFuture[None]]:
-            return ask_teachers(uri, shard, list(teachers))
-
-        in_window(ask, shards, config.run.workers)
+        in_window(completing(list(wave.teachers), score=False), shards, workers)
         rest_teachers(uri, wave.exclusive)
-
-    def ask_and_score(shard: int) -> list[PrefectFuture[None]]:
-        asked = ask_teachers(uri, shard, names)
-        scored = score_candidates.submit(uri, shard, wait_for=asked[-1:], return_state=False)
-        return [*asked, scored]
-
-    in_window(ask_and_score, shards, config.run.workers, progress.advance)
+    names = list(last.teachers) if earlier else None
+    in_window(completing(names, score=True), shards, workers, progress.advance)
     rest_teachers(uri, last.exclusive)
-
-
-def ask_teachers(uri: str, shard: int, teachers: list[str] | None) -> list[PrefectFuture[None]]:
-    """Route a shard, where that is not done yet, and ask these teachers (None: all of them)."""
-    routed = route_prompts.submit(uri, shard)
-    named = {} if teachers is None else {"teachers": teachers}
-    asked = generate_candidates.submit(uri, shard, **named, wait_for=[routed], return_state=False)
-    return [routed, asked]
 
 
 def decide_shards(uri: str, shards: int, workers: int) -> None:
     """Decide every shard, some of them a task."""
     starts = range(0, shards, _DECIDED_AT_ONCE)
     batches = [list(range(start, min(start + _DECIDED_AT_ONCE, shards))) for start in starts]
-    in_window(lambda i: [decide_candidates.submit(uri, batches[i])], len(batches), workers)
+    in_window(lambda i: decide_candidates.submit(uri, batches[i]), len(batches), workers)
 
 
 def in_window(
-    submit: Callable[[int], list[PrefectFuture[None]]],
+    submit: Submit,
     shards: int,
     workers: int,
     done: Callable[[], None] = lambda: None,
@@ -116,27 +104,21 @@ def in_window(
 
     A window, not a map over all shards: thousands of pending task runs destabilise a server.
     """
-    pending: deque[list[PrefectFuture[None]]] = deque()
+    pending: deque[PrefectFuture[None]] = deque()
     try:
         for shard in range(shards):
             pending.append(submit(shard))
             if len(pending) == workers:
-                wait_for_chain(pending[0])
+                pending[0].result()
                 pending.popleft()
                 done()
         while pending:
-            wait_for_chain(pending[0])
+            pending[0].result()
             pending.popleft()
             done()
     except BaseException:
         # The other shards save what they have before their teachers are closed.
         stop.set()
-        for future in (future for chain in pending for future in chain):
+        for future in pending:
             future.wait()
         raise
-
-
-def wait_for_chain(chain: list[PrefectFuture[None]]) -> None:
-    """Raise the first step's error: the steps after it say only that they never started."""
-    for future in chain:
-        future.result()

@@ -7,9 +7,6 @@ from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from arbitrage.infra.generation.budget import Budget
 from arbitrage.infra.generation.counts import GenerationCounts
 from arbitrage.infra.generation.death import Deaths, Handed
@@ -24,7 +21,7 @@ from arbitrage.infra.store.run import Run
 from arbitrage.infra.store.usage import UsageLog, read_usage, spent_usd
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.tasks.deaths import hand_over
-from arbitrage.tasks.policy import unfinished, worth_retrying
+from arbitrage.tasks.policy import unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +36,6 @@ _opened: dict[str, Teachers] = {}
 _lock = threading.Lock()
 
 
-@task(
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=True,
-    result_serializer="json",
-)
 def generate_candidates(uri: str, shard: int, teachers: list[str] | None = None) -> None:
     """Ask for what the journal does not hold yet; every finished request is recorded at once.
 

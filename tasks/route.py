@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from arbitrage.infra.generation.estimate import SECONDS_PER_REQUEST, Planner, recorded_tokens
 from arbitrage.infra.store.run import attach
 from arbitrage.routers.drawing import route
-from arbitrage.tasks.policy import unfinished, worth_retrying
+from arbitrage.tasks.policy import unfinished
 
 
-@task(
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=True,
-    result_serializer="json",
-)
 def route_prompts(uri: str, shard: int) -> None:
     """Draw teachers for a shard's prompts; what has none goes to the graveyard."""
     run = unfinished(uri)

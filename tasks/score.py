@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import score_table
 from arbitrage.filters.selection import weighted_measures
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.run import Run
-from arbitrage.tasks.policy import unfinished, worth_retrying
+from arbitrage.tasks.policy import unfinished
 
 
-@task(
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    retry_condition_fn=worth_retrying,
-    cache_policy=NO_CACHE,
-    persist_result=True,
-    result_serializer="json",
-)
 def score_candidates(uri: str, shard: int) -> None:
     """Measure a shard's candidates and keep what later decisions need of the whole."""
     run = unfinished(uri)

@@ -229,9 +229,9 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
     with closing(opened), open_teachers(uri):
         shards = load_prompts.fn(uri)
         steps: list[tuple[str, Callable[[], Any]]] = [
-            ("routed", lambda: [route_prompts.fn(uri, shard) for shard in range(shards)]),
-            ("generated", lambda: [generate_candidates.fn(uri, shard) for shard in range(shards)]),
-            ("scored", lambda: [score_candidates.fn(uri, shard) for shard in range(shards)]),
+            ("routed", lambda: [route_prompts(uri, shard) for shard in range(shards)]),
+            ("generated", lambda: [generate_candidates(uri, shard) for shard in range(shards)]),
+            ("scored", lambda: [score_candidates(uri, shard) for shard in range(shards)]),
             ("merged", lambda: merge_moments.fn(uri, shards)),
             ("decided", lambda: decide_candidates.fn(uri, list(range(shards)))),
         ]

@@ -46,8 +46,8 @@ def generate(job: Job) -> None:
         shards = load_prompts.fn(uri)
 
         def one(shard: int) -> None:
-            route_prompts.fn(uri, shard)
-            generate_candidates.fn(uri, shard)
+            route_prompts(uri, shard)
+            generate_candidates(uri, shard)
 
         with ThreadPoolExecutor(opened.run.config.run.workers) as threads:
             list(threads.map(one, range(shards)))

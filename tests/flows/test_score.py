@@ -58,10 +58,11 @@ def test_rows_order_and_columns_stay_and_scores_are_added(table: Path, tmp_path:
         "length.characters",
         "language_id.probability",
         "language_id.match",
+        "language_id.line_match",
         "language_id.language",
     ]
     kinds = [after.schema.field(name).type for name in added]
-    assert kinds == [pa.float32()] * 4 + [pa.string()]
+    assert kinds == [pa.float32()] * 5 + [pa.string()]
     assert after["language_id.language"].to_pylist() == [*TEXTS, *[None] * len(TEXTS)]
     assert after["length.characters"].to_pylist()[: len(TEXTS)] == list(map(len, TEXTS.values()))
     assert after["length.words"].to_pylist()[len(TEXTS) :] == [None] * len(TEXTS)
