@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arbitrage.errors import ConfigError
 from arbitrage.filters.scoring import filter_columns, measure_rows
-from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.store.files import Folder
 from arbitrage.languages import normalise_tag
 
 _ROWS_AT_ONCE = 16_384
@@ -45,7 +44,6 @@ def score_file(
         FilterError: a filter broke its contract.
     """
     fields = [field for name, params in filters.items() for field in filter_columns(name, params)]
-    temporary = target.with_name(f"{target.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
         with pq.ParquetFile(source) as parquet:
             schema = parquet.schema_arrow
@@ -53,19 +51,16 @@ def score_file(
             tags = _normalised_tags(source, parquet)
             total: int = parquet.metadata.num_rows
             scored = _scored(parquet, tags, filters, fields, done)
-            _write(temporary, scored, pa.schema([*schema, *fields], metadata=schema.metadata))
-        temporary.replace(target)
+            whole = pa.schema([*schema, *fields], metadata=schema.metadata)
+            Folder(target.parent).write(target.name, lambda file: _write(file, scored, whole))
     except pa.ArrowInvalid as error:
         raise ConfigError(
             f'"{source}" cannot be read as parquet: {error}.', mend="Give a whole parquet file."
         ) from error
-    except FileNotFoundError as error:
-        missing = source if not source.exists() else target.parent
-        raise ConfigError(f'"{missing}" does not exist.', mend="Fix the path.") from error
     except OSError as error:
-        raise cannot_write(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise ConfigError(
+            f'"{source}" cannot be read: {error.strerror or error}.', mend="Fix the path."
+        ) from error
     return total
 
 
@@ -153,10 +148,9 @@ def _as_candidates(table: pa.Table, tags: Mapping[str, str]) -> pa.Table:
     return pa.table(columns)
 
 
-def _write(path: Path, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
-    with path.open("wb") as file:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for table in tables:
-                writer.write_table(table)
-        file.flush()
-        os.fsync(file.fileno())
+def _write(file: BinaryIO, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+    file.flush()
+    os.fsync(file.fileno())

@@ -52,7 +52,7 @@ def profile(
     else:
         console.print(_by_measure(found, language, measures))
     console.print(
-        "Mean over all answers, kept or not; below it its 95 % interval over prompts; - = never "
+        "Mean over all answers, kept or not; below it its 95 % interval over prompts; – = never "
         "measured. Last: the mean of all answers and of the chosen ones, and the difference.",
         highlight=False,
     )

@@ -11,6 +11,7 @@ import jinja2
 
 from arbitrage.infra.report.escaping import plain
 from arbitrage.infra.report.facts import read_facts, run_facts, shown
+from arbitrage.infra.report.figures import figures
 from arbitrage.infra.report.measured import count_run, route_shares, samples
 from arbitrage.infra.report.planned import amount, planned_rows
 from arbitrage.infra.report.profile import Profile
@@ -47,19 +48,6 @@ def share(part: float, whole: float) -> float:
     return 100 * part / whole if whole else 0.0
 
 
-def figure(value: float | None) -> str:
-    """A number in three significant figures, short enough for a narrow table.
-
-    >>> figure(0.98765), figure(1234.5), figure(3.0), figure(None)
-    ('0.988', '1,234', '3', '–')
-    """
-    if value is None:
-        return "–"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
@@ -69,6 +57,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": plain, "figure": figure, "shown": shown, "amount": amount}
+    environment.filters |= {"plain": plain, "figure": figures, "shown": shown, "amount": amount}
     environment.globals["share"] = share
     return environment.get_template("report.html.j2")

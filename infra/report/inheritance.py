@@ -24,7 +24,7 @@ from arbitrage.infra.report.intervals import (
     wilson_interval,
 )
 
-# From Gehman et al. 2020 (RealToxicityPrompts, section 3.1), per prompt over its samples.
+# Gehman et al. 2020 (RealToxicityPrompts): per prompt, over its samples.
 TOXICITY = "toxicity.toxicity"
 EXPECTED_MAXIMUM = "toxicity.expected_maximum"
 PROBABILITY = "toxicity.probability"

@@ -21,7 +21,7 @@ def bootstrap_means(sums: Values, counts: Values, seed: int, resamples: int = RE
     """Means of the columns over prompts drawn with replacement, one row a resample.
 
     Whole prompts are drawn, because what one prompt's samples say is not independent.
-    Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application", section 3.8.
+    Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application".
 
     Args:
         sums: float64 [prompts, columns], sum of a prompt's measured values.
@@ -48,7 +48,7 @@ def linear_errors(sums: Values, counts: Values) -> Values:
 
     The means' variance is the sum of their squares, times prompts / (prompts - 1); differences of
     these errors give a paired difference's. NaN where nothing was measured.
-    Source: Cochran 1977, "Sampling Techniques", section 6.3 (the ratio estimator, linearised).
+    Source: Cochran 1977, "Sampling Techniques" (the ratio estimator, linearised).
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         total = counts.sum(axis=0)

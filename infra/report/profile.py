@@ -75,7 +75,7 @@ def interval(mean: float | None, low: float | None, high: float | None) -> str:
     """A mean with its interval.
 
     >>> interval(0.8, 0.4902, 0.9433), interval(2.0, None, None), interval(None, None, None)
-    ('0.8 (0.49 to 0.94)', '2', '-')
+    ('0.8 (0.49 to 0.94)', '2', '–')
     """
     if low is None or high is None:
         return figures(mean)

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -73,7 +73,7 @@ class Folder:
             file.flush()
             os.fsync(file.fileno())
 
-        self._write(name, write)
+        self.write(name, write)
 
     def write_json(self, name: str, value: Any) -> None:
         self.write_bytes(name, orjson.dumps(value, option=orjson.OPT_INDENT_2))
@@ -94,7 +94,7 @@ class Folder:
             sink.sync()
             return FileEntry(name, table.num_rows, sink.written, sink.sha256)
 
-        return self._write(name, write)
+        return self.write(name, write)
 
     def read_table(self, name: str) -> pa.Table:
         """Read an Arrow IPC file; DamagedRunError where it is not whole."""
@@ -143,8 +143,8 @@ class Folder:
                 mend="Choose another with --set run.output=PATH or mend its permissions.",
             ) from error
 
-    def _write(self, name: str, fill: Callable[[BinaryIO], ResultT]) -> ResultT:
-        """`fill` leaves the file durable; then it gets its name."""
+    def write(self, name: str, fill: Callable[[BinaryIO], ResultT]) -> ResultT:
+        """Give a file its name once `fill` has made it durable; returns what `fill` returns."""
         path = self.root / name
         temporary = path.with_name(f"{path.name}{_TEMPORARY}{uuid.uuid4().hex[:8]}")
         try:
@@ -154,8 +154,9 @@ class Folder:
             temporary.replace(path)
             sync_folder(path.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise cannot_write(path, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
         return result
 
 
@@ -227,7 +228,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def total_bytes(entries: Iterable[FileEntry]) -> int:
-    return sum(entry.bytes for entry in entries)

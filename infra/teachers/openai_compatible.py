@@ -42,6 +42,9 @@ class OpenAICompatible(Teacher):
         name = self.params.provider
         self._provider = find_provider(name) if name else None
         self._url = _base_url(self.config)
+        sampling = self.config.sampling
+        self._sampled = in_words_of(self._provider, sampling.given())
+        self._greedy = in_words_of(self._provider, sampling.greedy())
         self._client: HttpClient | None = None
         self._other_model: str | None = None
 
@@ -63,11 +66,10 @@ class OpenAICompatible(Teacher):
         )
 
     async def generate(self, request: Request) -> list[Completion]:
-        sampling = self.config.sampling
         body = chat_body(
             request,
             self.model,
-            in_words_of(self._provider, sampling.greedy() if request.greedy else sampling.given()),
+            self._greedy if request.greedy else self._sampled,
             self.params.body_keys,
             system=self.params.system,
             seeded=self._provider is None or self._provider.takes_seed,

@@ -18,8 +18,8 @@ from arbitrage.infra.report.intervals import (
 )
 
 
-def test_wilson_gives_the_figures_of_the_literature() -> None:
-    # Brown, Cai and DasGupta 2001 recommend it for small n; values from R's prop.test(correct=F).
+def test_wilson_at_the_ends_and_in_the_middle() -> None:
+    # At 0 of n the upper bound is z^2 / (n + z^2), at n of n the lower one n / (n + z^2).
     assert wilson_interval(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert wilson_interval(0.5, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
     assert wilson_interval(1.0, 9) == pytest.approx((0.7009, 1.0), abs=1e-4)
