@@ -53,7 +53,7 @@ def generate_candidates(uri: str, shard: int, teachers: list[str] | None = None)
         board.add(requested=sum(len(request.samples) for request in requests))
         opened = shared_teachers(run)
 
-        def keep(request: Request, completions: list[Completion]) -> Awaitable[None]:
+        def keep(request: Request, completions: list[Completion]) -> Awaitable[None] | None:
             opened.usage.record(request, completions)
             return journal.record(generated_rows(request, completions, facts))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 from arbitrage.infra.generation.counts import GenerationCounts
 from arbitrage.infra.teachers.base import Completion, Request
@@ -34,11 +34,29 @@ class Call:
         self._loop = loop
         self._over: asyncio.Future[None] = loop.create_future()
 
+    def hand(
+        self, request: Request, completions: list[Completion]
+    ) -> Coroutine[Any, Any, None] | None:
+        """Hand a finished request to the sink and count it; what to await where the sink waits."""
+        taken = self.sink(request, completions)
+        if taken is not None:
+            return self._count_after(taken, request, completions)
+        self._count(request, completions)
+        return None
+
     async def deliver(self, request: Request, completions: list[Completion]) -> None:
-        """Hand a finished request to the sink, then count it."""
-        result = self.sink(request, completions)
-        if inspect.isawaitable(result):
-            await result
+        """Hand a finished request to the sink, and wait where it waits."""
+        waiting = self.hand(request, completions)
+        if waiting is not None:
+            await waiting
+
+    async def _count_after(
+        self, taken: Awaitable[None], request: Request, completions: list[Completion]
+    ) -> None:
+        await taken
+        self._count(request, completions)
+
+    def _count(self, request: Request, completions: list[Completion]) -> None:
         self.counts.add(request.teacher, completions)
         self.left -= 1
         if self.left == 0:

@@ -11,7 +11,6 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from arbitrage.infra.generation.call import Call
 from arbitrage.infra.generation.death import STALLED, Death
@@ -72,6 +71,7 @@ class Lane:
         self._pausing: dict[asyncio.TimerHandle, Job] = {}
         self._orphans: list[Job] = []
         self._alive = 0
+        self._working: dict[asyncio.Task[None], Job] = {}
         self._most_alive = 2 * most * len(teachers)
         self._wake: asyncio.TimerHandle | None = None
         self._tick_s = min(1.0, stall_s / 4, after_s / 4)
@@ -124,30 +124,38 @@ class Lane:
 
     def _fill(self) -> None:
         """Start what may start now, a few a turn of the loop; wake up when time allows more."""
-        if self.death is not None:
-            return
         now = self._loop.time()
         for _ in range(_STARTED_AT_ONCE):
-            if self._alive >= self._most_alive:
+            taken = self._take(now) if self._alive < self._most_alive else None
+            if taken is None:
                 return
-            endpoint = self._endpoint(now)
-            if endpoint is None:
-                for other in self.endpoints:
-                    self._wake_in(other.pacer.wait_s(now))
-                return
-            job = self._queue.next(now, fresh=not endpoint.pacer.breaker.closed)
-            if job is None:
-                self._wake_in(self._queue.wait_s(now))
-                return
-            if not self._limits.unlimited:
-                job.reserved = self._limits.reservation(job.request)
-                if (wait_s := self._limits.wait_s(now, job.reserved)) > 0:
-                    self._queue.put_back(job)
-                    self._wake_in(wait_s)
-                    return
-                self._limits.take(job.reserved)
-            self._start(job, endpoint, now)
+            self._start(*taken, now)
         self._loop.call_soon(self._fill)
+
+    def _take(self, now: float) -> tuple[Job, Endpoint] | None:
+        """What to send now and where, or None; then, where only time is missing, the alarm is set.
+
+        A job that was taken must be sent: its tokens are charged.
+        """
+        if self.death is not None:
+            return None
+        endpoint = self._endpoint(now)
+        if endpoint is None:
+            for other in self.endpoints:
+                self._wake_in(other.pacer.wait_s(now))
+            return None
+        job = self._queue.next(now, fresh=not endpoint.pacer.breaker.closed)
+        if job is None:
+            self._wake_in(self._queue.wait_s(now))
+            return None
+        if not self._limits.unlimited:
+            job.reserved = self._limits.reservation(job.request)
+            if (wait_s := self._limits.wait_s(now, job.reserved)) > 0:
+                self._queue.put_back(job)
+                self._wake_in(wait_s)
+                return None
+            self._limits.take(job.reserved)
+        return job, endpoint
 
     def _wake_in(self, seconds: float | None) -> None:
         if seconds is None:
@@ -164,6 +172,17 @@ class Lane:
         self._fill()
 
     def _start(self, job: Job, endpoint: Endpoint, now: float) -> None:
+        """Send it from a task of its own."""
+        self._alive += 1
+        task = self._loop.create_task(self._work(job))
+        # Not in _work's own `finally`: a task cancelled before its first step never gets there.
+        task.add_done_callback(self._ended)
+        self._send_from(task, job, endpoint, now)
+        job.call.started(task)
+
+    def _send_from(
+        self, task: asyncio.Task[None], job: Job, endpoint: Endpoint, now: float
+    ) -> None:
         self._queue.sent(job)
         counts = job.call.counts
         counts.sent += 1
@@ -173,32 +192,53 @@ class Lane:
         job.endpoint, job.sent_at, job.recalled = endpoint, now, None
         job.probe = endpoint.pacer.started(now)
         endpoint.jobs.add(job)
-        self._alive += 1
-        job.task = self._loop.create_task(self._work(job, endpoint))
-        # Not in _work's own `finally`: a task cancelled before its first step never gets there.
-        job.task.add_done_callback(partial(self._ended, job))
-        job.call.started(job.task)
+        job.task = task
+        self._working[task] = job
 
     # How an attempt ends
 
-    async def _work(self, job: Job, endpoint: Endpoint) -> None:
-        """One attempt, and the sink where it was the last."""
+    async def _work(self, job: Job) -> None:
+        """Attempt after attempt of one call, each with the sink where it was a request's last.
+
+        The next request is sent in the turn of the loop that read the last answer: from a task of
+        its own it would wait until every other answer of that turn was read.
+        """
+        call = job.call
+        while True:
+            completions = await self._attempt(job)
+            if completions is not None:
+                waiting = call.hand(job.request, completions)
+                if waiting is not None:  # nothing may be held up by a slow sink
+                    self._fill()
+                    await waiting
+            now = self._loop.time()
+            taken = self._take(now)
+            if taken is None:
+                return
+            following, endpoint = taken
+            if following.call is not call:
+                self._start(following, endpoint, now)
+                return
+            task, job.task = job.task, None
+            assert task is not None
+            self._send_from(task, following, endpoint, now)
+            self._fill()
+            job = following
+
+    async def _attempt(self, job: Job) -> list[Completion] | None:
+        """How a request ended, its slot free, or None where it is sent again."""
+        endpoint = job.endpoint
+        assert endpoint is not None
         try:
             completions = await endpoint.teacher.generate(job.request)
             check_complete(job.request, completions, self.config.name)
         except TeacherError as error:
-            outcome = self._failed(job, endpoint, error)
-            if outcome is None:
-                self._fill()
-                return
-            completions = outcome
-        else:
-            endpoint.pacer.answered(self._loop.time())
-            if not self._limits.unlimited:
-                self._limits.correct(job.reserved, completions)
-            self._release(job)
-        self._fill()
-        await job.call.deliver(job.request, completions)
+            return self._failed(job, endpoint, error)
+        endpoint.pacer.answered(self._loop.time())
+        if not self._limits.unlimited:
+            self._limits.correct(job.reserved, completions)
+        self._release(job)
+        return completions
 
     def _failed(self, job: Job, endpoint: Endpoint, error: TeacherError) -> list[Completion] | None:
         """How a failed request ends, or None where it is sent again. Its slot is free then."""
@@ -229,17 +269,15 @@ class Lane:
         endpoint.pacer.ended(probe=job.probe)
         return True
 
-    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
-        was_full = self._alive == self._most_alive
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._alive -= 1
-        held = False
+        job = self._working.pop(task)
         if job.task is task:  # else it was sent again already
             job.task = None
-            held = self._release(job)
+            self._release(job)
             if job.recalled is not None and task.cancelled() and not job.call.stopping:
                 self._recalled(job)
-        if held or was_full:
-            self._fill()
+        self._fill()
 
     def _recalled(self, job: Job) -> None:
         if job.recalled == "dead":

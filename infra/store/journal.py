@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,7 +30,7 @@ GATHER_S = 0.02
 class Journal:
     """Journal of one shard. Rows are dicts with the columns of GENERATED, `detail`, `retryable`.
 
-    `record` is awaited on the teachers' event loop; a thread of its own does the writing.
+    `record` is called on the teachers' event loop; a thread of its own does the writing.
     """
 
     def __init__(self, folder: Path, *, group_rows: int = GROUP_ROWS) -> None:
@@ -69,8 +69,8 @@ class Journal:
         columns = (table.column("candidate_id").to_pylist(), table.column("retryable").to_pylist())
         return {candidate for candidate, retryable in zip(*columns, strict=True) if not retryable}
 
-    async def record(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Hand over finished candidates; returns at once unless a whole group is waiting."""
+    def record(self, rows: Sequence[Mapping[str, Any]]) -> Awaitable[None] | None:
+        """Hand over finished candidates; what to await where a whole group is waiting already."""
         with self._condition:
             self._raise_failure()
             self._start()
@@ -79,10 +79,13 @@ class Journal:
             self._buffer.extend(rows)
             self._undurable += len(rows)
             if self._undurable < self._group_rows:
-                return
+                return None
             loop = asyncio.get_running_loop()
             room: asyncio.Future[None] = loop.create_future()
             self._waiting.append((loop, room))
+        return self._until(room)
+
+    async def _until(self, room: asyncio.Future[None]) -> None:
         await room
         with self._condition:
             self._raise_failure()

@@ -31,10 +31,11 @@ def parse_answer(
         raise TeacherError("generate.malformed_response", f"no choices: {shown}", transient=True)
     if not choices:
         raise TeacherError("generate.empty_choices", "the answer has no choice", transient=True)
-    ordered = sorted(choices, key=_index) if all(isinstance(c, dict) for c in choices) else choices
+    if len(choices) > 1 and all(isinstance(choice, dict) for choice in choices):
+        choices = sorted(choices, key=_index)
     usage = read_usage(answer.get("usage"), price)
     alone = usage.completion_tokens if len(choices) == 1 else None
-    read = [(*read_content(choice), *read_logprobs(choice)) for choice in ordered[: len(asked)]]
+    read = [(*read_content(choice), *read_logprobs(choice)) for choice in choices[: len(asked)]]
     counts = [alone if alone is not None else listed for *_, listed in read]
     if usage.completion_tokens is None and price is not None:
         usage = _counted_from_logprobs(usage, counts, price)

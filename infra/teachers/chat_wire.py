@@ -33,8 +33,7 @@ def clip(text: str) -> str:
 def chat_body(
     request: Request,
     model: str,
-    sampling: Mapping[str, Any],
-    extra: Mapping[str, Any],
+    keys: Mapping[str, Any],
     *,
     system: str | None = None,
     seeded: bool = True,
@@ -42,8 +41,7 @@ def chat_body(
     """The JSON body for a request. `n` is sent only above 1: some servers refuse the key.
 
     Args:
-        sampling: sampling parameters by the server's names for them.
-        extra: further keys of the body.
+        keys: sampling parameters by the server's names for them, and further keys of the body.
         system: a system prompt. It goes before the prompt's own one, in the same message: some
             chat templates refuse a second.
         seeded: send `seed`, the first sample's: servers derive those of further choices from it.
@@ -57,7 +55,7 @@ def chat_body(
     body: dict[str, Any] = {"model": model, "messages": messages}
     if seeded:
         body["seed"] = request.samples[0].seed
-    body |= {**sampling, **extra}
+    body |= keys
     if len(request.samples) > 1:
         body["n"] = len(request.samples)
     return orjson.dumps(body)

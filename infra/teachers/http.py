@@ -47,7 +47,7 @@ class HttpClient:
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             # ceil_threshold: aiohttp would round longer timeouts up to whole seconds.
             timeout=aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=timeout_s + 1),
-            headers=dict(headers),
+            headers={"Content-Type": "application/json", **headers},
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -55,11 +55,10 @@ class HttpClient:
         """One exchange; TeacherError generate.timeout, .connection or .response_too_large."""
         import aiohttp  # noqa: PLC0415 (heavy)
 
-        kind = {"Content-Type": "application/json"} if body is not None else None
         started = time.perf_counter()
         try:
             async with self._session.request(
-                method, url, data=body, headers=kind, allow_redirects=False
+                method, url, data=body, allow_redirects=False
             ) as response:
                 content = await self._read(response)
         except TimeoutError:

@@ -42,9 +42,11 @@ class OpenAICompatible(Teacher):
         name = self.params.provider
         self._provider = find_provider(name) if name else None
         self._url = _base_url(self.config)
-        sampling = self.config.sampling
-        self._sampled = in_words_of(self._provider, sampling.given())
-        self._greedy = in_words_of(self._provider, sampling.greedy())
+        # Once a teacher, not once a request: together they cost as much as writing the body.
+        sampling, extra = self.config.sampling, self.params.body_keys
+        self._sampled = in_words_of(self._provider, sampling.given()) | extra
+        self._greedy = in_words_of(self._provider, sampling.greedy()) | extra
+        self._price = self.config.price
         self._client: HttpClient | None = None
         self._other_model: str | None = None
 
@@ -70,14 +72,13 @@ class OpenAICompatible(Teacher):
             request,
             self.model,
             self._greedy if request.greedy else self._sampled,
-            self.params.body_keys,
             system=self.params.system,
             seeded=self._provider is None or self._provider.takes_seed,
         )
         reply = await self._send("POST", "chat/completions", body)
         answer = self._json(reply)
         self._compare_model(answer)
-        return parse_answer(answer, request, latency_ms=reply.latency_ms, price=self.config.price)
+        return parse_answer(answer, request, latency_ms=reply.latency_ms, price=self._price)
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Reply:
         if self._client is None:

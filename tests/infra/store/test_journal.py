@@ -38,10 +38,15 @@ def row(candidate: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+async def recorded(journal: Journal, rows: list[dict[str, Any]]) -> None:
+    if (waiting := journal.record(rows)) is not None:
+        await waiting
+
+
 def record(folder: Path, *groups: list[dict[str, Any]], group_rows: int = 1024) -> None:
     async def write() -> None:
         for group in groups:
-            await journal.record(group)
+            await recorded(journal, group)
 
     with Journal(folder, group_rows=group_rows) as journal:
         asyncio.run(write())
@@ -113,7 +118,7 @@ def test_at_most_one_group_waits_to_become_durable(tmp_path: Path) -> None:
 
     async def write() -> None:
         for number in range(200):
-            await journal.record([row(str(number))])
+            await recorded(journal, [row(str(number))])
             waiting.append(journal._undurable)
 
     with Journal(tmp_path, group_rows=8) as journal:
@@ -126,13 +131,13 @@ def test_a_writer_killed_with_kill_9_loses_nothing_acknowledged(tmp_path: Path) 
     program = f"""
 import asyncio, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_journal import row
+from test_journal import recorded, row
 from pathlib import Path
 from arbitrage.infra.store.journal import Journal
 async def write():
     number = 0
     while True:
-        await journal.record([row(str(number))])
+        await recorded(journal, [row(str(number))])
         number += 1
         if number % 100 == 0:
             print(number - journal._undurable, flush=True)

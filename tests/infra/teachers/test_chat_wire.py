@@ -46,7 +46,7 @@ def _parse(answer: object, samples: int = 1, cost: float | None = None):
 
 
 def test_the_body_holds_what_was_asked():
-    body = json.loads(chat_body(_request(3), "m", {"temperature": 0.5}, {"guided": {"a": 1}}))
+    body = json.loads(chat_body(_request(3), "m", {"temperature": 0.5, "guided": {"a": 1}}))
     assert body == {
         "model": "m",
         "messages": [
@@ -58,8 +58,8 @@ def test_the_body_holds_what_was_asked():
         "temperature": 0.5,
         "guided": {"a": 1},
     }
-    assert "n" not in json.loads(chat_body(_request(1), "m", {}, {}))
-    lone = json.loads(chat_body(_request(1, "a\ud800"), "m", {}, {}))
+    assert "n" not in json.loads(chat_body(_request(1), "m", {}))
+    lone = json.loads(chat_body(_request(1, "a\ud800"), "m", {}))
     assert lone["messages"][1]["content"] == "a\ufffd"
 
 
@@ -207,4 +207,4 @@ def test_extra_body_cannot_break_the_accounting(key):
 
 def test_errors_of_teachers_are_of_the_products_tree():
     assert issubclass(TeacherError, ArbitrageError)
-    assert orjson.loads(chat_body(_request(1), "m", {}, {}))["model"] == "m"
+    assert orjson.loads(chat_body(_request(1), "m", {}))["model"] == "m"
