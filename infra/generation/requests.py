@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from arbitrage import keys
 from arbitrage.config import RunConfig, TeacherConfig
 from arbitrage.errors import unknown_name
 from arbitrage.infra.teachers.base import Request, Sample
+from arbitrage.schema import lists_of, turns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Expected:
     prompt_id: str
     language: str
     teacher: str
+    turns: tuple[tuple[str, str], ...]
     sample_index: int
     seed: int
     greedy: bool = False
@@ -37,10 +38,13 @@ def expected_candidates(
         prompts: PROMPTS rows; those without a route are passed over.
         routes: ROUTES rows; each prompt_id must be among the prompts (KeyError).
     """
-    messages = _messages_by_prompt(prompts)
+    ids = prompts.column("prompt_id").to_pylist()
+    turns = dict(zip(ids, turns_of(prompts.column("messages")), strict=True))
     known = {teacher.name: _asked_as(teacher) for teacher in config.teachers}
-    columns = ("prompt_id", "language", "drawn", "samples")
-    for prompt, language, drawn, samples in _rows(routes, columns):
+    columns = [routes.column(name).to_pylist() for name in ("prompt_id", "language", "samples")]
+    drawn_teachers = lists_of(routes.column("drawn"))
+    for prompt, language, samples, drawn in zip(*columns, drawn_teachers, strict=True):
+        asked = turns[prompt]
         for teacher in drawn:
             if teacher not in known:
                 raise unknown_name("teacher of this run", teacher, known)
@@ -48,9 +52,9 @@ def expected_candidates(
             for index in range(samples):
                 greedy = index >= samples - greedy_samples
                 seed = keys.sample_seed(config.run.seed, prompt, teacher, index)
-                key = keys.request_key(messages[prompt], identity, hashes[greedy], index, seed)
+                key = keys.request_key(asked, identity, hashes[greedy], index, seed)
                 candidate = keys.candidate_id(prompt, key)
-                yield Expected(candidate, prompt, language, teacher, index, seed, greedy)
+                yield Expected(candidate, prompt, language, teacher, asked, index, seed, greedy)
 
 
 def _asked_as(teacher: TeacherConfig) -> tuple[str, tuple[str, str], int]:
@@ -74,17 +78,13 @@ def plan_requests(
         routes: its ROUTES rows.
         done: candidate ids that need no asking.
     """
-    turns = {
-        prompt: tuple((turn["role"], turn["content"]) for turn in messages)
-        for prompt, messages in _messages_by_prompt(prompts).items()
-    }
     open_ones = (
         e for e in expected_candidates(prompts, routes, config) if e.candidate_id not in done
     )
     requests = [
-        Request(prompt, language, teacher, turns[prompt], tuple(map(_sample, group)), greedy)
-        for (prompt, language, teacher, greedy), group in groupby(
-            open_ones, key=lambda e: (e.prompt_id, e.language, e.teacher, e.greedy)
+        Request(prompt, language, teacher, turns, tuple(map(_sample, group)), greedy)
+        for (prompt, language, teacher, turns, greedy), group in groupby(
+            open_ones, key=lambda e: (e.prompt_id, e.language, e.teacher, e.turns, e.greedy)
         )
     ]
     return sorted(requests, key=lambda request: (request.messages, request.prompt_id))
@@ -92,11 +92,3 @@ def plan_requests(
 
 def _sample(item: Expected) -> Sample:
     return Sample(item.sample_index, item.candidate_id, item.seed)
-
-
-def _messages_by_prompt(prompts: pa.Table) -> dict[str, list[dict[str, str]]]:
-    return dict(_rows(prompts, ("prompt_id", "messages")))
-
-
-def _rows(table: pa.Table, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(table.column(name).to_pylist() for name in columns), strict=True)

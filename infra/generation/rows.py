@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from arbitrage.config import RunConfig
 from arbitrage.infra.teachers.base import Completion, Request
+from arbitrage.schema import lists_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ def route_facts(routes: pa.Table, config: RunConfig) -> dict[tuple[str, str], Ro
         teacher.name: (teacher.sent_hash(greedy=False), teacher.sent_hash(greedy=True))
         for teacher in config.teachers
     }
-    columns = ("prompt_id", "router", "drawn", "propensities")
-    lists = [routes.column(name).to_pylist() for name in columns]
+    lists = [routes.column(name).to_pylist() for name in ("prompt_id", "router")]
+    lists += [lists_of(routes.column(name)) for name in ("drawn", "propensities")]
     return {
         (prompt, teacher): RouteFact(router, propensity, *hashes[teacher])
         for prompt, router, drawn, propensities in zip(*lists, strict=True)

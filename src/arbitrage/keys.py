@@ -59,15 +59,16 @@ def prompt_id(messages: Sequence[Message], language: str, source: str) -> str:
 
 
 def request_key(
-    messages: Sequence[Message],
+    turns: Sequence[tuple[str, str]],
     teacher_identity: str,
     params_hash: str,
     sample_index: int,
     seed: int,
 ) -> str:
-    """Key of one requested sample: what makes two requests the same request."""
-    turns = [part for m in messages for part in (m["role"], m["content"])]
-    return digest(*turns, teacher_identity, params_hash, str(sample_index), str(seed))
+    """Key of one requested sample, asked with these (role, content) turns: what makes two requests
+    the same request."""
+    parts = [part for turn in turns for part in turn]
+    return digest(*parts, teacher_identity, params_hash, str(sample_index), str(seed))
 
 
 def candidate_id(prompt: str, key: str) -> str:

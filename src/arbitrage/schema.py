@@ -7,6 +7,7 @@ can rely on names and types, also where a first batch is all nulls.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -140,6 +141,32 @@ def asked_texts(messages: pa.ChunkedArray) -> list[str]:
     for row, content in zip(rows, contents, strict=True):
         texts[row] = content or ""
     return texts
+
+
+def turns_of(messages: pa.ChunkedArray) -> list[tuple[tuple[str, str], ...]]:
+    """(role, content) of every turn of each prompt.
+
+    Args:
+        messages: a column of MESSAGES without nulls.
+    """
+    turns = messages.combine_chunks().flatten()
+    columns = (pc.struct_field(turns, name).to_pylist() for name in ("role", "content"))
+    return list(map(tuple, _cut(list(zip(*columns, strict=True)), messages)))
+
+
+def lists_of(column: pa.ChunkedArray) -> list[list[Any]]:
+    """A list column without nulls as Python lists; to_pylist makes an object a row and is slow.
+
+    >>> lists_of(pa.chunked_array([[["a", "b"], []], [["c"]]]))
+    [['a', 'b'], [], ['c']]
+    """
+    return _cut(column.combine_chunks().flatten().to_pylist(), column)
+
+
+def _cut(values: list[Any], column: pa.ChunkedArray) -> list[list[Any]]:
+    """The values of a list column, cut where its rows end."""
+    ends = list(accumulate(pc.list_value_length(column).to_pylist()))
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
