@@ -96,3 +96,84 @@ def test_a_stopped_call_gives_back_its_pauses_and_the_next_one_runs(requests_for
         return following.counts.succeeded
 
     assert asyncio.run(scenario()) == 1
+
+
+class Together(Scripted):
+    """Answers three requests at a time, all in one turn of the loop, and notes what happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def generate(self, request):
+        self.events.append(f"sent {request.prompt_id}")
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        if len(self._waiting) == 3:
+            waiting, self._waiting = self._waiting, []
+            asyncio.get_running_loop().call_later(
+                0.01, lambda: [one.set_result(None) for one in waiting]
+            )
+        await answer
+        return [Completion(sample.index, text="x") for sample in request.samples]
+
+
+def _noting(teacher: Together) -> tuple[Lane, Call]:
+    lane, _ = _lane(teacher)
+    return lane, Call(_sink(teacher), asyncio.get_running_loop())
+
+
+def _sink(teacher: Together):
+    return lambda request, _: teacher.events.append(f"kept {request.prompt_id}")
+
+
+def test_a_freed_slot_is_sent_its_next_request_before_the_next_answer_is_read(requests_for):
+    async def scenario():
+        teacher = Together()
+        lane, call = _noting(teacher)
+        lane.enqueue(call, [requests_for(i) for i in range(6)])
+        await call.wait()
+        return teacher.events
+
+    events = asyncio.run(scenario())
+    assert events[:3] == ["sent p0", "sent p1", "sent p2"]
+    assert events[3:9] == ["kept p0", "sent p3", "kept p1", "sent p4", "kept p2", "sent p5"]
+
+
+def test_a_slot_goes_from_one_call_to_the_next_without_either_waiting(requests_for):
+    async def scenario():
+        teacher = Together()
+        lane, first = _noting(teacher)
+        second = Call(_sink(teacher), asyncio.get_running_loop())
+        lane.enqueue(first, [requests_for(i) for i in range(4)])
+        lane.enqueue(second, [requests_for(i) for i in range(4, 9)])
+        await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), 5)
+        await asyncio.sleep(0)
+        counts = (first.counts.succeeded, second.counts.succeeded)
+        return counts, lane.endpoints[0].pacer.in_flight, lane._alive, lane._working
+
+    assert asyncio.run(scenario()) == ((4, 5), 0, 0, {})
+
+
+def test_a_slow_sink_holds_no_slot(requests_for):
+    async def scenario():
+        teacher = Scripted()
+        lane, _ = _lane(teacher)
+        room = asyncio.Event()
+
+        async def wait(_request, _completions):
+            await room.wait()
+
+        call = Call(wait, asyncio.get_running_loop())
+        lane.enqueue(call, [requests_for(i) for i in range(12)])
+        await asyncio.sleep(0.1)
+        # All six tasks that may be alive wait at the sink, none with the server.
+        held = (lane.endpoints[0].pacer.in_flight, lane._alive, call.counts.sent)
+        room.set()
+        await asyncio.wait_for(call.wait(), 5)
+        return held, call.counts.succeeded
+
+    held, succeeded = asyncio.run(scenario())
+    assert held == (0, 6, 6)
+    assert succeeded == 12
