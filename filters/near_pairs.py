@@ -62,19 +62,7 @@ def earliest(keys: Hashes, groups: NDArray[np.int32] | None = None) -> Rows:
     >>> earliest(np.array([[7], [7], [7]], np.uint64), np.array([1, 1, 2], np.int32)).tolist()
     [-1, -1, 0]
     """
-    found = np.full(len(keys), -1, np.int64)
-    if not len(keys):
-        return found
-    order = np.lexsort(keys.T)  # stable: equal keys stay in row order
-    begins, runs = _runs((np.diff(keys[order], axis=0) != 0).any(axis=1))
-    first = order[begins][runs]
-    if groups is not None:
-        # In place of a first row of its own group: the first one of another group than that.
-        other = np.where(groups[order] != groups[first], order, len(keys))
-        second = np.minimum.reduceat(other, begins)[runs]
-        first = np.where(groups[order] == groups[first], second, first)
-    found[order] = np.where(first < order, first, -1)
-    return found
+    return twins_and_targets(keys, groups)[0]
 
 
 def twins_and_targets(
@@ -85,9 +73,22 @@ def twins_and_targets(
     Of equal rows the first is enough to compare to; where rows of a group ignore each other, so is
     the first one of another group beside it.
     """
-    twins = earliest(keys, groups)
+    twins = np.full(len(keys), -1, np.int64)
+    needed = np.ones(len(keys), np.bool_)
+    if not len(keys):
+        return twins, needed
+    order = np.lexsort(keys.T)  # stable: equal keys stay in row order
+    begins, runs = _runs((np.diff(keys[order], axis=0) != 0).any(axis=1))
+    targets = first = order[begins][runs]
+    if groups is not None:
+        # For rows of the first one's group: the first one of another group, if there is any.
+        other = np.where(groups[order] != groups[first], order, len(keys))
+        seconds = np.minimum.reduceat(other, begins)
+        targets = np.concatenate([first, seconds[seconds < len(keys)]])
+        first = np.where(groups[order] == groups[first], seconds[runs], first)
+    twins[order] = np.where(first < order, first, -1)
     needed = twins < 0
-    needed[twins[twins >= 0]] = True
+    needed[targets] = True
     return twins, needed
 
 

@@ -150,7 +150,9 @@ def measure_rows(
 
 def match_rows(name: str, params: FilterParams, run: RunSketch) -> dict[str, NDArray[Any]]:
     """A filter over a whole run on the sketches of all its shards: column name -> array, checked
-    as by `measure`; one row for each from `run.first` on."""
+    as by `measure`; one row for each from `run.first` on. Without any there is nothing to match."""
+    if len(run) == run.first:
+        return _empty_columns({name: params}, 0)
     return _checked(name, _run_filter(name, params).match(run), len(run) - run.first)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from arbitrage.errors import DamagedRunError
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import matched_measures
 from arbitrage.filters.selection import decide_table, graveyard_rows, weighted_measures
@@ -25,6 +26,11 @@ from arbitrage.tasks.policy import unfinished, worth_retrying
 def merge_moments(uri: str, shards: int) -> None:
     """Merge the shards' means and variances, which within-language z-scores need."""
     run = unfinished(uri)
+    if run.awaits_matching(shards):
+        raise DamagedRunError(
+            f'the candidates of "{uri}" were not compared with each other.',
+            mend="Call match_candidates before deciding.",
+        )
     late = set(weighted_measures(run.config)).intersection(matched_measures(run.config))
     merged = Moments.from_json([])
     for shard in range(shards):

@@ -177,6 +177,10 @@ class Run:
             return False
         return bool(self.folder.read_json(layout.ALL_MATCHED)["shards"] == shards)
 
+    def awaits_matching(self, shards: int) -> bool:
+        """Whether there are sketches that nobody has matched yet."""
+        return self.folder.exists(layout.SKETCHES) and not self.is_matched(shards)
+
     def commit_matched(self, name: str, shard: int, columns: pa.Table) -> None:
         """Keep what a filter over the whole run says of a shard: its columns, a row a candidate."""
         self.folder.write_table(layout.matched(name, shard), columns)
