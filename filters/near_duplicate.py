@@ -19,6 +19,7 @@ from arbitrage.keys import normalise_text
 # Fixes the permutations: signatures compare only where they are the same.
 _SEED = 1
 _ROWS_AT_ONCE = 65_536
+_NGRAM = {"characters": 6, "words": 3}
 
 # More marks in a row than Unicode's Stream-Safe Text Format allows (UAX 15): reordering them takes
 # time quadratic in their number.
@@ -30,8 +31,12 @@ Hashes = NDArray[np.uint64]
 class NearDuplicateParams(FilterParams):
     """What counts as similar, to whom a candidate is compared, and the thresholds."""
 
-    unit: Literal["words", "characters"] = Field("words", description="What n-grams are made of.")
-    ngram: int = Field(3, ge=1, le=50, description="Units in an n-gram.")
+    unit: Literal["characters", "words"] = Field(
+        "characters", description="What n-grams are made of; characters are those of the words."
+    )
+    ngram: int | None = Field(
+        None, ge=1, le=50, description="Units in an n-gram; default 6 characters or 3 words."
+    )
     permutations: int = Field(
         128, ge=16, le=1024, description="Slots of a signature; error about 0.5 / its root."
     )
@@ -50,6 +55,11 @@ class NearDuplicateParams(FilterParams):
     runs: list[str] = Field([], description="Folders of finished runs that came before this one.")
     max_similarity: float | None = Field(None, ge=0, le=1, description="Most of the similarity.")
     max_exact: float | None = Field(None, ge=0, le=1, description="0 rejects exact duplicates.")
+
+    @property
+    def size(self) -> int:
+        """Units in an n-gram."""
+        return self.ngram or _NGRAM[self.unit]
 
     @model_validator(mode="after")
     def _decides_on_what_is_looked_for(self) -> NearDuplicateParams:
@@ -72,11 +82,13 @@ class NearDuplicate(RunFilter):
     Reads: texts, languages; candidate and prompt ids of the run, and the candidates of `runs`.
     Writes: `near_duplicate.similarity` and `near_duplicate.exact`, float32 [n], and the label
         `near_duplicate.of`: the earlier candidate's id, `RUN/ID` where it is of an earlier run.
-    Score: similarity is the estimated Jaccard similarity of n-grams of folded words, 0 to 1, to the
-        most similar candidate before it in the order of the run (shard, prompt, teacher, sample),
-        the first of equals; 0 where none reaches `lowest_similarity`. The estimate of 128
-        permutations has a standard error of at most 0.044. exact is 1 where an earlier text is the
-        same but for white space and Unicode form (NFC); `of` names the first such one then.
+    Score: similarity is the estimated Jaccard similarity of n-grams, 0 to 1, to the most similar
+        candidate before it in the order of the run (shard, prompt, teacher, sample), the first of
+        equals; 0 where none reaches `lowest_similarity`. N-grams are six characters of the folded
+        words written without spaces, so that where words end makes no difference; or three words.
+        The estimate of 128 permutations has a standard error of at most 0.044. exact is 1 where an
+        earlier text is the same but for white space and Unicode form (NFC); `of` names the first
+        such one then.
     Rejects: near_duplicate (`max_similarity`), duplicate (`max_exact`).
     Abstains: similarity on texts of fewer than `shortest_words` words or without a whole n-gram;
         both on texts that are empty or white space.
@@ -84,10 +96,11 @@ class NearDuplicate(RunFilter):
         run decides. 4 bytes a permutation and candidate on disk, twice; in memory about 200 bytes a
         candidate (4 for each of 25 bands, the ids, and what sorting takes), no texts.
     Blind spots: paraphrases and translations are not seen. Of a text and its copies the first is
-        kept whichever is better, though it be rejected for another reason. Of many candidates that
-        share a band, each is compared with the first 16 and the 16 before it only. Short lists,
-        code and refusals resemble each other by nature. One pair in fifty at
-        `lowest_similarity` is missed.
+        kept whichever is better, though it be rejected for another reason. Of very many candidates
+        that share a band, each is compared with the first 16 and the 16 before it only. Short
+        lists, code and refusals resemble each other by nature. One pair in fifty at
+        `lowest_similarity` is missed. By words, the same share of a text written anew counts for
+        more where words are long or inflected: docs/decisions/014.
 
     >>> from arbitrage.filters.base import Batch
     >>> answer = "The sea is calm in winter, and the boats stay in the harbour."
@@ -122,7 +135,7 @@ class NearDuplicate(RunFilter):
         signatures = np.zeros((len(batch), self.params.permutations), np.uint32)
         long = np.array([len(words) >= self.params.shortest_words for words in batch.words], bool)
         hashes, lengths = self._units(batch)
-        grams, counts = ngrams(hashes, lengths, self.params.ngram)
+        grams, counts = ngrams(hashes, lengths, self.params.size)
         measured = long & (counts > 0)
         grams = grams[np.repeat(measured, counts)]
         signatures[measured] = minhashes(grams, counts[measured], self.params.permutations)
@@ -167,7 +180,7 @@ class NearDuplicate(RunFilter):
             known = {word: xxhash.xxh3_64_intdigest(word.encode()) for word in set(words)}
             hashes = np.fromiter(map(known.__getitem__, words), np.uint64, len(words))
             return hashes, _lengths(batch.words)
-        texts = [" ".join(words) for words in batch.words]
+        texts = ["".join(words) for words in batch.words]
         points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
         return mix(points.astype(np.uint64) + np.uint64(1)), _lengths(texts)
 
@@ -177,7 +190,7 @@ def same_text(text: str) -> str:
 
     Texts with over 30 combining marks in a row keep their Unicode form.
 
-    >>> same_text(" cafe\u0301\n noir ") == same_text("café noir")
+    >>> same_text(" cafe\\u0301\\n noir ") == same_text("café noir")
     True
     """
     if not text.isascii() and _TOO_MANY_MARKS.search(text):
