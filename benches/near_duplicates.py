@@ -14,6 +14,8 @@ original counts as well). `false` are pairs told whose true similarity is below 
 
 datasketch is no dependency: pip install datasketch.
 
+With --match N only the matching of N made-up candidates is timed.
+
 Example: python benches/near_duplicates.py --recorded DIR --documents 10000
 """
 
@@ -22,10 +24,12 @@ from __future__ import annotations
 import random
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import measured
@@ -166,14 +170,63 @@ def by_language(texts: Texts) -> dict[str, Any]:
     return figures
 
 
+def match_alone(count: int) -> dict[str, Any]:
+    """Matching so many candidates from made-up signatures on disk: seconds, and peak memory of what
+    it allocates (the memory-mapped signatures are the file cache's).
+
+    A tenth are near copies, a twentieth equal, and a hundredth share a band with all others of it.
+    """
+    rng = np.random.default_rng(1)
+    scorer = NearDuplicate(NearDuplicateParams())
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "signatures"
+        with path.open("wb") as file:
+            previous = np.zeros((0, _PERMUTATIONS), np.uint32)
+            for start in range(0, count, 50_000):
+                rows = min(50_000, count - start)
+                made = rng.integers(1, 2**32, (rows, _PERMUTATIONS), np.uint32)
+                made[: rows // 100, :5] = 7
+                if len(previous):
+                    copies = made[rows // 10 : rows // 10 * 2]
+                    copies[:] = previous[-len(copies) :]
+                    copies[:, rng.integers(0, _PERMUTATIONS, 12)] += 1
+                    equal = made[rows // 10 * 2 : rows // 10 * 2 + rows // 20]
+                    equal[:] = previous[: len(equal)]
+                file.write(made.data)
+                previous = made
+        signatures = np.memmap(path, np.uint32, "r", shape=(count, _PERMUTATIONS))
+        texts = rng.integers(1, 2**63, (count, 2), np.uint64)
+        ids = pa.array(f"{number:032x}" for number in range(count))
+        prompts = pa.array(f"{number // 4:032x}" for number in range(count))
+        languages = pa.array(["tr"] * count)
+        keys = pa.table([ids, prompts, languages], schema=KEYS)
+        tracemalloc.start()
+        start = time.perf_counter()
+        run = RunSketch.of(keys, {"text": texts, "signature": np.asarray(signatures)})
+        scores = scorer.match(run)
+        taken = time.perf_counter() - start
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return {
+        "candidates matched": count,
+        "of them near another": int((scores.measures["similarity"] > 0).sum()),
+        "matching, s": round(taken, 1),
+        "peak memory, bytes a candidate": round((peak + ids.nbytes) / count),
+    }
+
+
 def main() -> int:
     parser = measured.parser(__doc__)
     parser.add_argument("--recorded", type=Path, default=synthetic.QUICKSTART, metavar="DIR")
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--unit", default="characters", choices=["characters", "words"])
+    parser.add_argument("--match", type=int, metavar="N", help="match N made-up candidates only")
     parser.add_argument("--languages", action="store_true", help="recall by language as well")
     arguments = parser.parse_args()
     where = measured.machine()
+    if arguments.match:
+        measured.show(where, [], match_alone(arguments.match), as_json=arguments.json)
+        return 0
     most = min(arguments.documents, 500) if arguments.quick else arguments.documents
     texts = planted(*recorded(arguments.recorded, most), arguments.unit, random.Random(1))
     ours(texts)  # the library loads

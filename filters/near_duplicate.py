@@ -18,7 +18,7 @@ from arbitrage.keys import normalise_text
 
 # Fixes the permutations: signatures compare only where they are the same.
 _SEED = 1
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 16_384
 _NGRAM = {"characters": 6, "words": 3}
 
 # More marks in a row than Unicode's Stream-Safe Text Format allows (UAX 15): reordering them takes
@@ -88,12 +88,12 @@ class NearDuplicate(RunFilter):
         words written without spaces, so that where words end makes no difference; or three words.
         The estimate of 128 permutations has a standard error of at most 0.044. exact is 1 where an
         earlier text is the same but for white space and Unicode form (NFC); `of` names the first
-        such one then.
+        such one then, and is null where there is none of either kind.
     Rejects: near_duplicate (`max_similarity`), duplicate (`max_exact`).
     Abstains: similarity on texts of fewer than `shortest_words` words or without a whole n-gram;
         both on texts that are empty or white space.
     Cost: about that of finding the words, which filters share; one pass over all shards before the
-        run decides. 4 bytes a permutation and candidate on disk, twice; in memory about 200 bytes a
+        run decides. 4 bytes a permutation and candidate on disk, twice; in memory about 300 bytes a
         candidate (4 for each of 25 bands, the ids, and what sorting takes), no texts.
     Blind spots: paraphrases and translations are not seen. Of a text and its copies the first is
         kept whichever is better, though it be rejected for another reason. Of very many candidates

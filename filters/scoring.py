@@ -153,7 +153,8 @@ def match_rows(name: str, params: FilterParams, run: RunSketch) -> dict[str, NDA
     as by `measure`; one row for each from `run.first` on. Without any there is nothing to match."""
     if len(run) == run.first:
         return _empty_columns({name: params}, 0)
-    return _checked(name, _run_filter(name, params).match(run), len(run) - run.first)
+    scores = _run_filter(name, params).match(run)
+    return _checked(name, params, scores, len(run) - run.first)
 
 
 def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[Any]]:
@@ -162,10 +163,16 @@ def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[
 
     Raises FilterError, naming filter and measure, for wrong names, lengths, types or infinities.
     """
-    return _checked(name, built_filter(name, params).score(batch), len(batch))
+    scores = built_filter(name, params).score(batch)
+    return _checked(name, params, scores, len(batch))
 
 
-def _checked(name: str, scores: Scores, length: int) -> dict[str, NDArray[Any]]:
+def _checked(
+    name: str,
+    params: FilterParams,  # noqa: ARG001
+    scores: Scores,
+    length: int,
+) -> dict[str, NDArray[Any]]:
     plugin = registry.get(name).plugin
     _same_names(name, "measures", plugin.measures, scores.measures)
     _same_names(name, "labels", plugin.labels, scores.labels)
