@@ -36,7 +36,6 @@ import measured
 import numpy as np
 import pyarrow as pa
 import synthetic
-from filters import recorded
 
 from arbitrage.filters.base import Batch
 from arbitrage.filters.matching import KEYS, RunSketch
@@ -228,7 +227,7 @@ def main() -> int:
         measured.show(where, [], match_alone(arguments.match), as_json=arguments.json)
         return 0
     most = min(arguments.documents, 500) if arguments.quick else arguments.documents
-    texts = planted(*recorded(arguments.recorded, most), arguments.unit, random.Random(1))
+    texts = planted(*synthetic.recorded(arguments.recorded, most), arguments.unit, random.Random(1))
     ours(texts)  # the library loads
     rows = [row("ours", texts, lambda: ours(texts))]
     figures: dict[str, Any] = {"documents": len(texts.batch)}

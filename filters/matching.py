@@ -103,5 +103,5 @@ def joined_keys(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def _codes(keys: pa.Table, column: str) -> NDArray[np.int32]:
-    encoded = keys.column(column).combine_chunks().dictionary_encode()
+    encoded = keys.column(column).combine_chunks().dictionary_encode("encode")  # nulls are equal
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int32)

@@ -95,6 +95,14 @@ def test_with_sketches_kept_the_columns_are_empty_until_all_are_matched(
     assert again["test_ranks.rank"].null_count == 4
 
 
+def test_keys_that_are_null_are_one_prompt() -> None:
+    keys = pa.table({"candidate_id": list("abc"), "prompt_id": [None, "p", None]})
+    keys = keys.append_column("language", pa.array(["tr", "en", "tr"]))
+    run = RunSketch.of(keys, {})
+    assert run.prompts.tolist() == [0, 1, 0]
+    assert run.languages.tolist() == [0, 1, 0]
+
+
 def test_a_table_without_a_row_is_no_error(config_of: Any, generated: Any) -> None:
     done = scoring.score_table(generated([]), {}, config_of({"test_ranks": {}}))
     assert done.num_rows == 0
