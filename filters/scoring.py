@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from arbitrage.config import RunConfig
 from arbitrage.errors import FilterError
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, measuring_hash
+from arbitrage.filters.matching import RunFilter, RunSketch, empty_sketch, sketch_keys
 from arbitrage.registry import filters as registry
 from arbitrage.schema import GENERATED, asked_texts, conform, score_fields, scored_schema
 
 # A filter sees at most this much at once: its memory is bounded whatever the shard size.
 MAX_BATCH_ROWS = 4096
 MAX_BATCH_BYTES = 2 * 2**20
+
+# Filter -> name -> one row a candidate: what filters over a whole run keep of each.
+Sketches = dict[str, dict[str, NDArray[Any]]]
 
 _built: dict[tuple[type[Filter], str], Filter] = {}
 _building = threading.Lock()
@@ -57,8 +61,32 @@ def missing_scores(schema: pa.Schema, config: RunConfig) -> list[str]:
     ]
 
 
+def run_filters(config: RunConfig) -> list[str]:
+    """Configured filters whose scores depend on the whole run."""
+    return [name for name in config.filters if compares(name)]
+
+
+def compares(name: str) -> bool:
+    """Whether a filter compares the candidates of a whole run."""
+    return issubclass(registry.get(name).plugin, RunFilter)
+
+
+def matched_measures(config: RunConfig) -> list[str]:
+    """Columns of those filters' measures, null until the whole run is matched."""
+    names = run_filters(config)
+    return [
+        field.name
+        for name in names
+        for field in filter_columns(name, _params(config)[name])
+        if field.type == pa.float32()
+    ]
+
+
 def score_table(
-    generated: pa.Table, prompts: Mapping[str, str] | pa.Table, config: RunConfig
+    generated: pa.Table,
+    prompts: Mapping[str, str] | pa.Table,
+    config: RunConfig,
+    sketches: Sketches | None = None,
 ) -> pa.Table:
     """GENERATED columns plus every score column of the config; row order is kept.
 
@@ -68,12 +96,13 @@ def score_table(
     Args:
         generated: GENERATED columns, with or without score columns.
         prompts: prompt_id -> text, or PROMPTS rows; an unknown id is scored without its prompt.
+        sketches: as in `measure_rows`.
 
     Raises FilterError where a filter breaks its contract.
     """
     missing = set(missing_scores(generated.schema, config))
     params = {name: value for name, value in _params(config).items() if name in missing}
-    rows = measure_rows(generated, prompt_texts(prompts), params)
+    rows = measure_rows(generated, prompt_texts(prompts), params, sketches)
     schema = scored_schema(score_columns(config))
     arrays = conform(generated, GENERATED).columns
     for field in schema:
@@ -85,7 +114,10 @@ def score_table(
 
 
 def measure_rows(
-    table: pa.Table, prompts: Mapping[str, str], params: Mapping[str, FilterParams]
+    table: pa.Table,
+    prompts: Mapping[str, str],
+    params: Mapping[str, FilterParams],
+    sketches: Sketches | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Every filter on every row that has a text: column name -> array of shape [rows].
 
@@ -93,13 +125,36 @@ def measure_rows(
         table: columns text (nulls allowed), language, prompt_id.
         prompts: prompt_id -> text; may lack some.
         params: filter name -> its params.
+        sketches: filled with what filters over a whole run keep of these rows, whose columns are
+            left empty for `match_rows`. None: the table is the whole run.
     """
     rows = _empty_columns(params, table.num_rows)
+    over_run = [name for name in params if compares(name)]
+    kept: Sketches = {} if sketches is None else sketches
+    for name in over_run:
+        kept[name] = empty_sketch(_run_filter(name, params[name]), table.num_rows)
     for positions, batch in _batches(table, prompts):
         for name, value in params.items():
+            if name in over_run:
+                for key, array in _run_filter(name, value).sketch(batch).items():
+                    kept[name][key][positions] = array
+                continue
             for column, values in measure(name, value, batch).items():
                 rows[column][positions] = values
+    if sketches is None:
+        for name in over_run:
+            _nothing_earlier(name, params[name])
+            rows |= match_rows(name, params[name], RunSketch.of(sketch_keys(table), kept[name]))
     return rows
+
+
+def match_rows(name: str, params: FilterParams, run: RunSketch) -> dict[str, NDArray[Any]]:
+    """A filter over a whole run on the sketches of all its shards: column name -> array, checked
+    as by `measure`; one row for each from `run.first` on. Without any there is nothing to match."""
+    if len(run) == run.first:
+        return _empty_columns({name: params}, 0)
+    scores = _run_filter(name, params).match(run)
+    return _checked(name, params, scores, len(run) - run.first)
 
 
 def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[Any]]:
@@ -109,15 +164,24 @@ def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[
     Raises FilterError, naming filter and measure, for wrong names, lengths, types or infinities.
     """
     scores = built_filter(name, params).score(batch)
+    return _checked(name, params, scores, len(batch))
+
+
+def _checked(
+    name: str,
+    params: FilterParams,  # noqa: ARG001
+    scores: Scores,
+    length: int,
+) -> dict[str, NDArray[Any]]:
     plugin = registry.get(name).plugin
     _same_names(name, "measures", plugin.measures, scores.measures)
     _same_names(name, "labels", plugin.labels, scores.labels)
     columns: dict[str, NDArray[Any]] = {
-        f"{name}.{key}": _checked_measure(f"{name}.{key}", scores, key, len(batch))
+        f"{name}.{key}": _checked_measure(f"{name}.{key}", scores, key, length)
         for key in plugin.measures
     }
     for key in plugin.labels:
-        columns[f"{name}.{key}"] = _checked_label(f"{name}.{key}", scores, key, len(batch))
+        columns[f"{name}.{key}"] = _checked_label(f"{name}.{key}", scores, key, length)
     return columns
 
 
@@ -130,6 +194,21 @@ def built_filter(name: str, params: FilterParams) -> Filter:
             if key not in _built:
                 _built[key] = plugin(params)
     return _built[key]
+
+
+def _run_filter(name: str, params: FilterParams) -> RunFilter:
+    return cast("RunFilter", built_filter(name, params))
+
+
+def _nothing_earlier(name: str, params: FilterParams) -> None:
+    """A table by itself cannot be compared with runs that nobody has read."""
+    earlier = _run_filter(name, params).earlier_runs()
+    if earlier:
+        raise FilterError(
+            f'the filter "{name}" is to compare with {", ".join(earlier)}, which a table alone '
+            "cannot.",
+            mend="Measure it in a run, or pass `sketches` and match them.",
+        )
 
 
 def close_filters() -> None:

@@ -12,12 +12,15 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from arbitrage.config import RunConfig
+from arbitrage.filters.scoring import run_filters
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.tasks.decide import decide_candidates, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
+from arbitrage.tasks.match import match_candidates
+from arbitrage.tasks.matching import check_earlier
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
@@ -51,11 +54,15 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         return uri
     with closing(opened), stopping_on_signals(), open_teachers(uri):
         raise_if_stopping()
+        check_earlier(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
         progress = RunProgress(uri, shards)
         board.enter("generating and scoring")
         complete_shards(config, uri, shards, progress)
+        if run_filters(config):
+            board.enter("matching")
+            match_candidates(uri, shards)
         board.enter("deciding")
         merge_moments(uri, shards)
         decide_shards(uri, shards, config.run.workers)

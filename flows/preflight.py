@@ -16,6 +16,7 @@ from arbitrage.infra.sources import SourceSummary, check_source
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
 from arbitrage.schema import GENERATED, PROMPTS, table_of
+from arbitrage.tasks.matching import check_earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +86,6 @@ def _route_nothing(config: RunConfig) -> str:
 def _score_one(config: RunConfig, name: str) -> str:
     only = config.model_copy(update={"filters": {name: config.filters[name]}})
     row = {"prompt_id": "check", "language": "en", "text": "One short sentence to measure."}
-    score_table(table_of([row], GENERATED), {}, only)
+    check_earlier(only)
+    score_table(table_of([row], GENERATED), {}, only, {})
     return f"{registry.filters.get(name).identity} loads and measures"

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from arbitrage.config import RunConfig
 from arbitrage.filters.moments import Moments
-from arbitrage.filters.scoring import score_table
+from arbitrage.filters.scoring import Sketches, score_table
 from arbitrage.filters.selection import decide_table, weighted_measures
 from arbitrage.flows.explanation import Explanation
 from arbitrage.infra.generation.pool import TeacherPool
@@ -22,12 +22,14 @@ from arbitrage.infra.sources import read_prompts
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.routers.drawing import route
 from arbitrage.schema import GENERATED, table_of
+from arbitrage.tasks.matching import matched_table
 
 
 def preview_prompts(config: RunConfig, count: int) -> Iterator[Explanation]:
     """Route, generate, score and decide the first `count` input rows; writes nothing.
 
-    Within-language z-scores are taken over these few rows only, so choices may differ in a run.
+    Within-language z-scores are taken over these few rows only, and candidates are compared with
+    each other only, so choices may differ in a run.
     """
     chunk = next(islice(read_prompts(config.prompts, chunk_rows=count), 1))
     for row in chunk.graveyard.to_pylist():
@@ -62,6 +64,8 @@ def _decided(
             pool.rest(wave.exclusive)
     order = {request.prompt_id: place for place, request in enumerate(requests)}
     rows.sort(key=lambda row: (order[row["prompt_id"]], row["teacher"], row["sample_index"]))
-    scored = score_table(table_of(rows, GENERATED), prompts, config)
+    sketches: Sketches = {}
+    scored = score_table(table_of(rows, GENERATED), prompts, config, sketches)
+    scored = matched_table(scored, config, sketches)
     moments = Moments.of(scored, weighted_measures(config))
     return decide_table(scored, config, moments).to_pylist(), rows

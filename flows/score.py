@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from arbitrage.errors import ConfigError
-from arbitrage.filters.scoring import filter_columns, measure_rows
-from arbitrage.infra.store.files import Folder
+from arbitrage.filters.matching import sketch_keys
+from arbitrage.filters.scoring import Sketches, compares, filter_columns, measure_rows
+from arbitrage.infra.store.files import Folder, cannot_write
+from arbitrage.infra.store.sketches import SketchStore
 from arbitrage.languages import normalise_tag
+from arbitrage.tasks.matching import match_stored
 
 _ROWS_AT_ONCE = 16_384
 _COLUMNS = ("text", "language", "prompt")
@@ -26,6 +31,9 @@ def score_file(
     done: Callable[[int, int], None] = lambda *_: None,
 ) -> int:
     """Copy a parquet file with a column added per measure and label; returns its number of rows.
+
+    A filter over a whole run takes the file for one; its labels name a row by its candidate_id
+    where there is such a column, else by its number.
 
     Rows, their order, the other columns and the file's metadata stay as they are. A null text is
     not measured: its scores are null, as where a filter abstains. Memory is that of some thousand
@@ -43,14 +51,15 @@ def score_file(
         OutputError: `target` cannot be written.
         FilterError: a filter broke its contract.
     """
-    fields = [field for name, params in filters.items() for field in filter_columns(name, params)]
+    fields = _fields(filters)
     try:
         with pq.ParquetFile(source) as parquet:
             schema = parquet.schema_arrow
             _check_columns(source, schema, fields)
             tags = _normalised_tags(source, parquet)
             total: int = parquet.metadata.num_rows
-            scored = _scored(parquet, tags, filters, fields, done)
+            matched = match_file(parquet, tags, filters, target.absolute().parent)
+            scored = _scored(parquet, tags, filters, matched, done)
             whole = pa.schema([*schema, *fields], metadata=schema.metadata)
             Folder(target.parent).write(target.name, lambda file: _write(file, scored, whole))
     except pa.ArrowInvalid as error:
@@ -62,6 +71,10 @@ def score_file(
             f'"{source}" cannot be read: {error.strerror or error}.', mend="Fix the path."
         ) from error
     return total
+
+
+def _fields(filters: Mapping[str, Any]) -> list[pa.Field]:
+    return [field for name, params in filters.items() for field in filter_columns(name, params)]
 
 
 def _check_columns(source: Path, schema: pa.Schema, fields: list[pa.Field]) -> None:
@@ -110,30 +123,76 @@ def _scored(
     parquet: pq.ParquetFile,
     tags: Mapping[str, str],
     filters: Mapping[str, Any],
-    fields: list[pa.Field],
+    matched: Mapping[str, NDArray[Any]],
     done: Callable[[int, int], None],
 ) -> Iterator[pa.Table]:
+    so_far = 0
+    fields = _fields(filters)
+    alone = {name: params for name, params in filters.items() if not compares(name)}
+    for table, shown in _parts(parquet, tags):
+        scores = measure_rows(shown, _asked(table, shown), alone)
+        for name, column in matched.items():
+            scores[name] = column[so_far : so_far + table.num_rows]
+        columns = [pa.array(scores[f.name], f.type, from_pandas=True) for f in fields]
+        schema = pa.schema([*table.schema, *fields])
+        so_far += table.num_rows
+        yield pa.Table.from_arrays([*table.columns, *columns], schema=schema)
+        done(so_far, parquet.metadata.num_rows)
+
+
+def match_file(
+    parquet: pq.ParquetFile, tags: Mapping[str, str], filters: Mapping[str, Any], folder: Path
+) -> dict[str, NDArray[Any]]:
+    """The columns of filters over a whole run, with the file for one: a first pass over its texts.
+
+    What they keep of each row lies in a temporary folder below `folder` meanwhile.
+    """
+    over_run = {name: params for name, params in filters.items() if compares(name)}
+    if not over_run:
+        return {}
+    try:
+        temporary = TemporaryDirectory(prefix=".sketches-", dir=folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with temporary as place:
+        store = SketchStore(Folder(place), "file")
+        parts = []
+        for number, (table, shown) in enumerate(_parts(parquet, tags)):
+            sketches: Sketches = {}
+            measure_rows(shown, _asked(table, shown), over_run, sketches)
+            parts.append(f"{number:05d}")
+            store.write(parts[-1], sketch_keys(shown), sketches)
+        return {
+            column: values
+            for name, params in over_run.items()
+            for column, values in match_stored(store, name, params, parts).items()
+        }
+
+
+def _parts(parquet: pq.ParquetFile, tags: Mapping[str, str]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Some thousand rows at a time: as they are, and as filters see them."""
     so_far = 0
     for batch in parquet.iter_batches(_ROWS_AT_ONCE):
         table = pa.Table.from_batches([batch])
         table.validate(full=True)  # text that is not UTF-8 is an error here, not in a filter
-        shown = _as_candidates(table, tags)
-        prompts = table.column("prompt").to_pylist() if "prompt" in table.column_names else []
-        asked = dict(zip(shown.column("prompt_id").to_pylist(), prompts, strict=False))
-        scores = measure_rows(shown, asked, filters)
-        for field in fields:
-            table = table.append_column(
-                field, pa.array(scores[field.name], field.type, from_pandas=True)
-            )
+        yield table, _as_candidates(table, tags, so_far)
         so_far += table.num_rows
-        yield table
-        done(so_far, parquet.metadata.num_rows)
 
 
-def _as_candidates(table: pa.Table, tags: Mapping[str, str]) -> pa.Table:
-    """What filters look at; without prompt_id and teacher a row is its prompt's only sample."""
-    numbers = pa.array(map(str, range(table.num_rows)), pa.string())
+def _asked(table: pa.Table, shown: pa.Table) -> dict[str, str]:
+    prompts = table.column("prompt").to_pylist() if "prompt" in table.column_names else []
+    return dict(zip(shown.column("prompt_id").to_pylist(), prompts, strict=False))
+
+
+def _as_candidates(table: pa.Table, tags: Mapping[str, str], first: int) -> pa.Table:
+    """What filters look at; without prompt_id and teacher a row is its prompt's only sample.
+
+    Args:
+        first: number of the first row.
+    """
+    numbers = pa.array(map(str, range(first, first + table.num_rows)), pa.string())
     columns = {
+        "candidate_id": numbers,
         "text": table.column("text").cast(pa.string()),
         "language": pa.array([tags[tag] for tag in table.column("language").to_pylist()]),
         "prompt_id": numbers,
@@ -143,6 +202,8 @@ def _as_candidates(table: pa.Table, tags: Mapping[str, str]) -> pa.Table:
     told = table.column_names
     if "prompt_id" in told and "teacher" in told:
         columns |= {name: table.column(name).cast(pa.string()) for name in ("prompt_id", "teacher")}
+    if "candidate_id" in told:
+        columns["candidate_id"] = table.column("candidate_id").cast(pa.string())
     if "finish_reason" in told:
         columns["finish_reason"] = table.column("finish_reason").cast(pa.string())
     return pa.table(columns)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from arbitrage.errors import DamagedRunError
 from arbitrage.filters.moments import Moments
-from arbitrage.filters.selection import decide_table, graveyard_rows
+from arbitrage.filters.scoring import matched_measures
+from arbitrage.filters.selection import decide_table, graveyard_rows, weighted_measures
 from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.progress import board
 from arbitrage.infra.report.counts import count_shard
@@ -24,9 +26,17 @@ from arbitrage.tasks.policy import unfinished, worth_retrying
 def merge_moments(uri: str, shards: int) -> None:
     """Merge the shards' means and variances, which within-language z-scores need."""
     run = unfinished(uri)
+    if run.awaits_matching(shards):
+        raise DamagedRunError(
+            f'the candidates of "{uri}" were not compared with each other.',
+            mend="Call match_candidates before deciding.",
+        )
+    late = set(weighted_measures(run.config)).intersection(matched_measures(run.config))
     merged = Moments.from_json([])
     for shard in range(shards):
         merged = merged.merge(Moments.from_json(run.moments(shard)))
+        if late:
+            merged = merged.merge(Moments.of(run.scored(shard), sorted(late)))
     run.commit_moments(merged.to_json())
 
 

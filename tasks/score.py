@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from arbitrage.filters.matching import sketch_keys
 from arbitrage.filters.moments import Moments
-from arbitrage.filters.scoring import score_table
+from arbitrage.filters.scoring import Sketches, matched_measures, score_table
 from arbitrage.filters.selection import weighted_measures
 from arbitrage.infra.progress import board
+from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
 from arbitrage.tasks.policy import unfinished
 
@@ -22,7 +24,15 @@ def score_candidates(uri: str, shard: int) -> None:
 
 
 def commit_scores(run: Run, shard: int, candidates: pa.Table, details: pa.Table) -> None:
-    """Measure what is not measured yet on a shard's candidates and commit the scores."""
-    scored = score_table(candidates, run.prompts(shard), run.config)
-    moments = Moments.of(scored, weighted_measures(run.config))
+    """Measure what is not measured yet on a shard's candidates and commit the scores.
+
+    Filters over the whole run only sketch it: tasks/match.py gives their scores.
+    """
+    sketches: Sketches = {}
+    scored = score_table(candidates, run.prompts(shard), run.config, sketches)
+    if sketches:
+        run.sketches.write(layout.sketch_part(shard), sketch_keys(scored), sketches)
+    matched = matched_measures(run.config)
+    measures = [name for name in weighted_measures(run.config) if name not in matched]
+    moments = Moments.of(scored, measures)
     run.commit_scored(shard, scored, details, moments.to_json())

@@ -209,7 +209,8 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
     """Take a run through its steps in this process, and stop after one of them.
 
     Args:
-        upto: "input", "routed", "generated", "scored", "decided", "viewed" or "published".
+        upto: "input", "routed", "generated", "scored", "matched", "merged", "decided", "viewed" or
+            "published".
     """
     from contextlib import closing
 
@@ -217,6 +218,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
     from arbitrage.infra.store.begin import open_run_folder
     from arbitrage.tasks.decide import decide_candidates, merge_moments
     from arbitrage.tasks.generate import generate_candidates, open_teachers
+    from arbitrage.tasks.match import match_candidates
     from arbitrage.tasks.prompts import load_prompts
     from arbitrage.tasks.publish import publish_run
     from arbitrage.tasks.route import route_prompts
@@ -232,6 +234,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
             ("routed", lambda: [route_prompts(uri, shard) for shard in range(shards)]),
             ("generated", lambda: [generate_candidates(uri, shard) for shard in range(shards)]),
             ("scored", lambda: [score_candidates(uri, shard) for shard in range(shards)]),
+            ("matched", lambda: match_candidates.fn(uri, shards)),
             ("merged", lambda: merge_moments.fn(uri, shards)),
             ("decided", lambda: decide_candidates.fn(uri, list(range(shards)))),
         ]

@@ -15,6 +15,9 @@ INPUT = f"{WORK}/input.json"
 MOMENTS = f"{WORK}/moments.json"
 USAGE = f"{WORK}/usage"
 PLANNED = f"{WORK}/planned.json"
+SKETCHES = f"{WORK}/sketches"
+MATCHED = f"{WORK}/matched"
+ALL_MATCHED = f"{WORK}/matched.json"
 DEATHS = f"{WORK}/deaths.json"
 LOCK = ".lock"
 HOLDER = ".lock.json"
@@ -34,3 +37,13 @@ def staged(kind: str, shard: int, extension: str = "arrow") -> str:
 def journal(shard: int) -> str:
     """Folder of a shard's journal segments."""
     return f"{WORK}/journal/{shard:05d}"
+
+
+def matched(name: str, shard: int) -> str:
+    """What one filter over the whole run says of a shard."""
+    return f"{MATCHED}/{name}/{shard:05d}.arrow"
+
+
+def sketch_part(shard: int) -> str:
+    """Name of a shard among the sketches."""
+    return f"{shard:05d}"

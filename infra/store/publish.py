@@ -29,6 +29,7 @@ _PACKAGES = (
     "icu4py",
     "httpx",
     "numpy",
+    "rensa",
 )
 
 

@@ -16,6 +16,7 @@ from arbitrage.errors import DamagedRunError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.journal import Journal
+from arbitrage.infra.store.sketches import SketchStore
 from arbitrage.schema import GRAVEYARD
 
 
@@ -151,10 +152,41 @@ class Run:
         self.folder.remove(layout.journal(shard))
 
     def scored(self, shard: int) -> pa.Table:
-        return self.folder.read_table(layout.staged("scored", shard))
+        """Scored candidates; columns of filters over the whole run are null until matched."""
+        table = self.folder.read_table(layout.staged("scored", shard))
+        for name in self.config.filters:
+            matched = layout.matched(name, shard)
+            if self.folder.exists(matched):
+                for field, column in _columns(self.folder.read_table(matched)):
+                    table = table.set_column(table.column_names.index(field.name), field, column)
+        return table
 
     def moments(self, shard: int) -> Any:
         return self.folder.read_json(layout.staged("moments", shard, "json"))
+
+    # --- match
+
+    @property
+    def sketches(self) -> SketchStore:
+        """What filters over the whole run keep of each shard."""
+        return SketchStore(self.folder, layout.SKETCHES)
+
+    def is_matched(self, shards: int) -> bool:
+        """Whether the filters over the whole run have matched exactly so many shards."""
+        if not self.folder.exists(layout.ALL_MATCHED):
+            return False
+        return bool(self.folder.read_json(layout.ALL_MATCHED)["shards"] == shards)
+
+    def awaits_matching(self, shards: int) -> bool:
+        """Whether there are sketches that nobody has matched yet."""
+        return self.folder.exists(layout.SKETCHES) and not self.is_matched(shards)
+
+    def commit_matched(self, name: str, shard: int, columns: pa.Table) -> None:
+        """Keep what a filter over the whole run says of a shard: its columns, a row a candidate."""
+        self.folder.write_table(layout.matched(name, shard), columns)
+
+    def mark_matched(self, shards: int) -> None:
+        self.folder.write_json(layout.ALL_MATCHED, {"shards": shards})
 
     # --- decide
 
@@ -214,6 +246,10 @@ def attach(uri: str) -> Run:
             mend="Start the run again with `arbitrage run`.",
         ) from error
     return Run(folder, RunConfig.model_validate(started["config"]), started)
+
+
+def _columns(table: pa.Table) -> Iterator[tuple[pa.Field, pa.ChunkedArray]]:
+    return zip(table.schema, table.columns, strict=True)
 
 
 def _ids(table: pa.Table, column: str = "prompt_id") -> pa.Array:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbitrage import registry
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores
+from arbitrage.filters.matching import RunFilter, RunSketch, empty_sketch
 
 ENTRIES = registry.filters.entries()
 LANGUAGES = ["ar", "en", "hi", "ja", "ko", "ru", "th", "tr", "vi", "zh", "mas", "xx-unknown", ""]
@@ -109,12 +111,18 @@ def same(one: Scores, other: Scores) -> bool:
 
 
 by_name = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+OVER_RUN = [entry for entry in ENTRIES if issubclass(entry.plugin, RunFilter)]
+text_by_text = pytest.mark.parametrize(
+    "entry", [entry for entry in ENTRIES if entry not in OVER_RUN], ids=lambda entry: entry.name
+)
+over_run = pytest.mark.parametrize("entry", OVER_RUN, ids=lambda entry: entry.name)
 
 
 def test_the_filters_that_ship_are_registered() -> None:
     names = {entry.name for entry in ENTRIES}
     assert names >= {"language_id", "length", "lexical_diversity", "toxicity", "truncation"}
     assert names >= {"language_confusion", "readability", "refusal", "repetition", "script"}
+    assert "near_duplicate" in names
 
 
 @by_name
@@ -141,7 +149,7 @@ def test_the_batch_is_unchanged_and_the_same_batch_gets_the_same_scores(
     assert same(first, build(entry).score(batch))
 
 
-@by_name
+@text_by_text
 def test_a_text_scores_alone_as_it_does_in_company(entry: registry.Entry[Any]) -> None:
     scorer = build(entry)
     together = scorer.score(Batch(AWKWARD, ["en"] * len(AWKWARD), [None] * len(AWKWARD)))
@@ -153,7 +161,7 @@ def test_a_text_scores_alone_as_it_does_in_company(entry: registry.Entry[Any]) -
             assert label[0] == together.labels[name][index]
 
 
-@by_name
+@text_by_text
 @pytest.mark.parametrize("language", ["en", "ja", "tr"])
 def test_permuted_texts_get_permuted_scores(entry: registry.Entry[Any], language: str) -> None:
     scorer = build(entry)
@@ -164,6 +172,36 @@ def test_permuted_texts_get_permuted_scores(entry: registry.Entry[Any], language
         np.testing.assert_array_equal(permuted.measures[name], values[order], err_msg=name)
     for name, label in straight.labels.items():
         assert list(permuted.labels[name]) == [label[i] for i in order]
+
+
+@over_run
+@pytest.mark.parametrize("language", ["en", "ja", "tr"])
+def test_a_text_is_sketched_alone_as_it_is_in_company_and_in_any_order(
+    entry: registry.Entry[Any], language: str
+) -> None:
+    scorer = build(entry)
+    assert isinstance(scorer, RunFilter)
+    together = scorer.sketch(awkward(language))
+    none = scorer.sketch(Batch([], [], []))
+    order = np.random.default_rng(4).permutation(len(AWKWARD)).tolist()
+    permuted = scorer.sketch(awkward(language, order))
+    for name, array in together.items():
+        assert (none[name].dtype, none[name].shape) == (array.dtype, (0, *array.shape[1:]))
+        np.testing.assert_array_equal(permuted[name], array[order], err_msg=name)
+    for index, text in enumerate(AWKWARD):
+        alone = scorer.sketch(Batch([text], [language], [None]))
+        assert all(np.array_equal(alone[name][0], together[name][index]) for name in together)
+
+
+@over_run
+def test_candidates_without_a_text_get_no_score(entry: registry.Entry[Any]) -> None:
+    scorer = build(entry)
+    assert isinstance(scorer, RunFilter)
+    keys = pa.table({"candidate_id": ["a", "b"], "prompt_id": ["p"] * 2, "language": ["en"] * 2})
+    scores = scorer.match(RunSketch.of(keys, empty_sketch(scorer, 2)))
+    check(scorer, scores, 2)
+    assert all(np.isnan(values).all() for values in scores.measures.values())
+    assert all(list(label) == [None, None] for label in scores.labels.values())
 
 
 @by_name

@@ -166,3 +166,43 @@ def test_the_command_prints_the_table_it_wrote(
     assert result.code == 0
     assert str(out) in result.out
     assert arbitrage("score", str(table), "-o", str(out)).code == 2
+
+
+def duplicates(path: Path, table: dict[str, Any], *params: str) -> dict[str, list[Any]]:
+    """The near_duplicate columns of a table, by their last names."""
+    source = write(path / "in.parquet", **table)
+    filters = parse_filters(["length", ":".join(["near_duplicate", ",".join(params)])])
+    score_file(source, path / "out.parquet", filters)
+    scored = pq.read_table(path / "out.parquet")
+    assert sorted(file.name for file in path.iterdir()) == ["in.parquet", "out.parquet"]
+    return {name: scored[f"near_duplicate.{name}"].to_pylist() for name in ("exact", "of")}
+
+
+def test_a_filter_over_the_whole_run_takes_the_file_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies stand further apart than what is read at once; a row is named by its number."""
+    monkeypatch.setattr("arbitrage.flows.score._ROWS_AT_ONCE", 3)
+    texts = [*TEXTS.values(), None, *TEXTS.values()]
+    languages = [*TEXTS, "en", *TEXTS]
+    found = duplicates(tmp_path, {"text": texts, "language": languages})
+    assert found["exact"] == [0] * 10 + [None] + [1] * 10
+    assert found["of"] == [None] * 11 + [str(row) for row in range(10)]
+
+
+def test_samples_of_a_prompt_and_ids_are_taken_from_the_file_where_it_tells_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("arbitrage.flows.score._ROWS_AT_ONCE", 1)
+    table = {
+        "text": [TEXTS["th"]] * 3,
+        "language": ["th"] * 3,
+        "prompt_id": ["p", "p", "q"],
+        "teacher": ["t"] * 3,
+        "candidate_id": ["x", "y", "z"],
+    }
+    found = duplicates(tmp_path, table, 'within_prompt="ignore"')
+    assert (found["exact"], found["of"]) == ([0, 0, 1], [None, None, "x"])
+    del table["prompt_id"]
+    found = duplicates(tmp_path, table, 'within_prompt="ignore"')
+    assert (found["exact"], found["of"]) == ([0, 1, 1], [None, "x", "x"])

@@ -13,7 +13,7 @@ from arbitrage.infra.store import layout, open_run
 from arbitrage.infra.store.run import attach
 from arbitrage.infra.store.verify import verify_run
 
-STEPS = ("input", "routed", "generated", "scored", "merged", "decided", "viewed")
+STEPS = ("input", "routed", "generated", "scored", "matched", "merged", "decided", "viewed")
 
 
 @pytest.mark.parametrize("upto", STEPS)
