@@ -16,7 +16,7 @@ from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
-from arbitrage.tasks.decide import decide_candidates, merge_moments
+from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
@@ -58,6 +58,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         complete_shards(config, uri, shards, progress)
         board.enter("deciding")
         merge_moments(uri, shards)
+        find_limits(uri, shards)
         decide_shards(uri, shards, config.run.workers)
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}

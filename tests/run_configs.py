@@ -215,7 +215,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
 
     from arbitrage.infra.interrupt import stop
     from arbitrage.infra.store.begin import open_run_folder
-    from arbitrage.tasks.decide import decide_candidates, merge_moments
+    from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
     from arbitrage.tasks.generate import generate_candidates, open_teachers
     from arbitrage.tasks.prompts import load_prompts
     from arbitrage.tasks.publish import publish_run
@@ -233,6 +233,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
             ("generated", lambda: [generate_candidates(uri, shard) for shard in range(shards)]),
             ("scored", lambda: [score_candidates(uri, shard) for shard in range(shards)]),
             ("merged", lambda: merge_moments.fn(uri, shards)),
+            ("limited", lambda: find_limits.fn(uri, shards)),
             ("decided", lambda: decide_candidates.fn(uri, list(range(shards)))),
         ]
         for name, step in steps:

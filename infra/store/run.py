@@ -165,6 +165,14 @@ class Run:
     def merged_moments(self) -> Any:
         return self.folder.read_json(layout.MOMENTS)
 
+    def commit_limits(self, limits: Any) -> None:
+        """Keep what the limits by language let through, found over all shards."""
+        self.folder.write_json(layout.LIMITS, limits)
+
+    def limits(self) -> Any:
+        """What was kept, as JSON; an empty list in a run without limits."""
+        return self.folder.read_json(layout.LIMITS) if self.folder.exists(layout.LIMITS) else []
+
     def unroutable(self, shard: int) -> pa.Table:
         """GRAVEYARD rows of the shard's input rows that were malformed or had no teacher."""
         return self.folder.read_table(layout.staged("unroutable", shard))
