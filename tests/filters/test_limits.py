@@ -71,9 +71,9 @@ def cut(table: pa.Table, rows: list[dict[str, Any]], parts: int) -> list[pa.Tabl
     return [table.filter(pa.array(homes == part)) for part in range(parts)]
 
 
-@given(candidates, selections, st.integers(1, 5), st.randoms())
+@given(rows=candidates, select=selections, parts=st.integers(1, 5), order=st.randoms())
 def test_the_best_of_each_language_in_any_order_and_cut_of_the_shards(
-    config_of: Any, scored: Any, rows: Any, select: Any, parts: int, order: Any
+    config_of: Any, scored: Any, *, rows: Any, select: Any, parts: int, order: Any
 ) -> None:
     ids = [f"c{number:03}" for number in range(len(rows))]
     order.shuffle(ids)
