@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 from prefect import flow
@@ -21,6 +22,7 @@ from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
+from arbitrage.tasks.rounds import stage_round
 from arbitrage.tasks.shard import complete_shard
 from arbitrage.tasks.views import write_view
 
@@ -53,11 +55,14 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         raise_if_stopping()
         board.enter("reading prompts")
         shards = load_prompts(uri)
-        progress = RunProgress(uri, shards)
-        board.enter("generating and scoring")
-        complete_shards(config, uri, shards, progress)
+        if config.select.exact is not None:
+            shards = complete_rounds(config, uri)
+        else:
+            progress = RunProgress(uri, shards)
+            board.enter("generating and scoring")
+            complete_shards(config, uri, range(shards), progress)
+            see_the_whole(uri, shards)
         board.enter("deciding")
-        merge_moments(uri, shards)
         find_limits(uri, shards)
         decide_shards(uri, shards, config.run.workers)
         board.enter("writing views")
@@ -68,8 +73,31 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     return uri
 
 
-def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgress) -> None:
-    """Route, generate and score every shard, at most `workers` of them at the same time.
+def complete_rounds(config: RunConfig, uri: str) -> int:
+    """Complete round after round of an exact run until nothing more is to be asked.
+
+    Returns the number of shards of all rounds; the last one's hold what was never asked.
+    """
+    progress = RunProgress(uri, 0)
+    for number in count():
+        asked = stage_round(uri, number)
+        shards = range(asked["first"], asked["first"] + asked["shards"])
+        progress.expect(len(shards))
+        board.enter("generating and scoring")
+        complete_shards(config, uri, shards, progress)
+        see_the_whole(uri, shards.stop)
+        if asked["over"]:
+            break
+    return shards.stop
+
+
+def see_the_whole(uri: str, shards: int) -> None:
+    """The steps between scoring and deciding that need every shard's scores."""
+    merge_moments(uri, shards)
+
+
+def complete_shards(config: RunConfig, uri: str, shards: range, progress: RunProgress) -> None:
+    """Route, generate and score these shards, at most `workers` of them at the same time.
 
     Teachers that need a device for themselves take turns: all shards ask the first, then its server
     stops and all ask the next. A shard is scored once its last teacher has answered.
@@ -78,13 +106,13 @@ def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgr
     workers = config.run.workers
 
     def completing(teachers: list[str] | None, *, score: bool) -> Submit:
-        return lambda shard: complete_shard.submit(uri, shard, teachers, score)
+        return lambda index: complete_shard.submit(uri, shards[index], teachers, score)
 
     for wave in earlier:
-        in_window(completing(list(wave.teachers), score=False), shards, workers)
+        in_window(completing(list(wave.teachers), score=False), len(shards), workers)
         rest_teachers(uri, wave.exclusive)
     names = list(last.teachers) if earlier else None
-    in_window(completing(names, score=True), shards, workers, progress.advance)
+    in_window(completing(names, score=True), len(shards), workers, progress.advance)
     rest_teachers(uri, last.exclusive)
 
 
