@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from arbitrage.config import RunConfig
+from arbitrage.config.limits import limit_of, named_languages
 
 NOT_NEEDED = "select.not_needed"
 
@@ -89,6 +90,31 @@ def next_round(standings: Mapping[str, Standing], most: int) -> dict[str, tuple[
         for language, count in sorted(counts.items())
         if count
     }
+
+
+def foreseen(config: RunConfig, prompts: Mapping[str, int]) -> list[dict[str, int | str]]:
+    """What can be said before anything is asked, one JSON-like object a language.
+
+    `language`, `wanted`, `prompts` (in the input), `least` (asked even if every answer is
+    accepted) and `short` (missing for certain, because the prompts cannot yield as many).
+
+    Args:
+        prompts: language -> its prompts in the input.
+    """
+    exact, most = config.select.exact, most_per_prompt(config)
+    found: list[dict[str, int | str]] = []
+    for tag in sorted({*prompts, *named_languages(exact)}):
+        item = Standing(tag, limit_of(exact, tag) or 0, prompts.get(tag, 0))
+        found.append(
+            {
+                "language": tag,
+                "wanted": item.wanted,
+                "prompts": item.prompts,
+                "least": next_prompts(item, most),
+                "short": max(0, item.wanted - most * item.prompts),
+            }
+        )
+    return found
 
 
 def _ceil(number: int, divisor: int) -> int:
