@@ -2,8 +2,9 @@
 
 Every prompt was answered once by each of k teachers. Chosen is the best of its k answers by an
 objective; random is what a uniform draw among them gives on average; a teacher is its own answer.
-Each row is one objective and one measure, also those the objective does not look at: choosing for
-one may cost another. Scores, z-scores and choices are the product's own functions.
+The last selection takes the most diverse of the answers whose every line is in the right language,
+and none where there is none. Each row is one selection and one measure, also those it does not look
+at: choosing for one may cost another. Scores, z-scores and choices are the product's own functions.
 
 The mean is over prompts, and a difference over those in which both sides were measured (a filter
 abstains where a text is too short or a language has no list of words). Its interval is a 95 %
@@ -44,11 +45,12 @@ MTLD, TOXICITY, LINE = (
     "toxicity.toxicity",
     "language_confusion.line_pass",
 )
-OBJECTIVES: dict[str, Any] = {
-    "MTLD": f"maximize:{MTLD}",
-    "toxicity": f"minimize:{TOXICITY}",
-    "line pass": f"maximize:{LINE}",
-    "all three": {MTLD: 1.0, TOXICITY: -1.0, LINE: 1.0},
+SELECTIONS: dict[str, dict[str, Any]] = {
+    "MTLD": {"objective": f"maximize:{MTLD}"},
+    "toxicity": {"objective": f"minimize:{TOXICITY}"},
+    "line pass": {"objective": f"maximize:{LINE}"},
+    "all three": {"objective": {MTLD: 1.0, TOXICITY: -1.0, LINE: 1.0}},
+    "MTLD if it passes": {"objective": f"maximize:{MTLD}", "constraints": {LINE: {"min": 1}}},
 }
 MEASURES = {"MTLD": MTLD, "toxicity": TOXICITY, "line pass": LINE}
 RANDOM = "random"
@@ -92,7 +94,7 @@ def recorded(folder: Path, *, quick: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
     return prompts, answers.sort("prompt_id", "teacher")
 
 
-def config_of(teachers: list[str], objective: Any) -> RunConfig:
+def config_of(teachers: list[str], select: dict[str, Any]) -> RunConfig:
     return parse_config(
         {
             "prompts": {"source": "prompts.parquet"},
@@ -105,7 +107,7 @@ def config_of(teachers: list[str], objective: Any) -> RunConfig:
                 "lexical_diversity": {"shortest_tokens": 30},
                 "toxicity": {"scorer": "words"},
             },
-            "select": {"objective": objective, "per_prompt": 1},
+            "select": {**select, "per_prompt": 1},
             "views": {},
         }
     )
@@ -194,10 +196,10 @@ def main() -> None:
     where = measured.machine()
     prompts, answers = recorded(given.lcb, quick=given.quick)
     teachers = answers["teacher"].unique().sort().to_list()
-    table = scored(prompts, answers, config_of(teachers, OBJECTIVES["MTLD"]))
+    table = scored(prompts, answers, config_of(teachers, {}))
     rows = []
-    for name, objective in OBJECTIVES.items():
-        found = list(rows_of(name, choices(table, config_of(teachers, objective))))
+    for name, select in SELECTIONS.items():
+        found = list(rows_of(name, choices(table, config_of(teachers, select))))
         rows += [row for row in found if given.by_language or row["language"] == ALL]
     figures = {"prompts": len(prompts), "answers": len(answers), "k": len(teachers)}
     measured.show(where, rows, figures, as_json=given.json)
