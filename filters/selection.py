@@ -45,14 +45,18 @@ def objective_values(
 
     NaN = not measured. `minimize:` negates. A table of weights sums weight * z, where z is the
     distance from the mean of the candidate's language in population standard deviations, and 0
-    where that language's scores are all equal; one null measure makes the whole sum NaN, because
-    a sum over fewer terms does not compare.
+    where that language's scores are all equal. One null measure makes the whole sum NaN, because a
+    sum over fewer terms does not compare; but a measure without a single score in a language is
+    left out of every sum there, which all have the same terms then.
     """
     if isinstance(objective, dict):
         total = np.zeros(table.num_rows, dtype=np.float64)
+        measured = np.zeros(table.num_rows, dtype=np.bool_)
         for measure, weight in objective.items():
-            total += weight * z_scores(table, measure, moments)
-        return total
+            anywhere = _measured_languages(table, measure, moments)
+            total += np.where(anywhere, weight * z_scores(table, measure, moments), 0.0)
+            measured |= anywhere
+        return np.where(measured, total, np.nan)
     values = score_array(table, objective_measures(objective)[0]).astype(np.float64)
     return -values if objective.startswith("minimize:") else values
 
@@ -77,6 +81,17 @@ def z_scores(table: pa.Table, measure: str, moments: Moments | None) -> Values:
     spread = deviations[codes]
     apart = np.divide(values - means[codes], spread, out=np.zeros_like(values), where=spread != 0)
     return np.where(np.isnan(values), np.nan, apart)
+
+
+def _measured_languages(table: pa.Table, measure: str, moments: Moments | None) -> Mask:
+    """bool [n]: whether a candidate's language has any score of the measure in the whole run."""
+    languages = table.column("language").combine_chunks().dictionary_encode()
+    known = [
+        moments is not None and moments.get(name, measure) is not None
+        for name in languages.dictionary.to_pylist()
+    ]
+    found: Mask = np.array(known, dtype=np.bool_)[languages.indices.to_numpy()]
+    return found
 
 
 def selection_values(table: pa.Table, config: RunConfig, moments: Moments | None = None) -> Values:
