@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from arbitrage.config import RunConfig
 from arbitrage.config.limits import limit_of, named_languages
 
-NOT_NEEDED = "select.not_needed"
-
 # A round asks at most so many times the prompts asked before it: a share of acceptance that was
 # seen on few prompts may be far off.
 _GROWTH = 3

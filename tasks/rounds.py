@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from arbitrage.config.limits import limit_of, named_languages
-from arbitrage.filters.exact import NOT_NEEDED, Standing, most_per_prompt, next_round
+from arbitrage.config.limits import NOT_NEEDED, limit_of, named_languages
+from arbitrage.filters.exact import Standing, most_per_prompt, next_round
 from arbitrage.filters.moments import Moments
 from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.interrupt import raise_if_stopping

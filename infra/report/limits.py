@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from arbitrage.config.limits import limit_of, named_languages
+from arbitrage.config.limits import NOT_NEEDED, limit_of, named_languages
 from arbitrage.config.model import SelectConfig
 from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.generation.death import TEACHER_DEAD
 from arbitrage.infra.report.counts import Counts, Unroutable
 
-NOT_NEEDED = "select.not_needed"
 EXHAUSTED = "select.prompts_exhausted"
 DECIDED_AGAIN = "select.decided_again"
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arbitrage.config import RunConfig
-from arbitrage.filters.exact import NOT_NEEDED
+from arbitrage.config.limits import NOT_NEEDED
 from arbitrage.infra.store import open_run
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.infra.store.files import Folder

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from arbitrage.languages import normalise_tag
 
 DEFAULT = "default"
+# Why a prompt of an exact run was never asked.
+NOT_NEEDED = "select.not_needed"
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
