@@ -12,7 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from arbitrage.config import RunConfig
-from arbitrage.config.limits import limit_of
 
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float64]
@@ -32,7 +31,7 @@ class Limit:
         limit: most candidates chosen; None = as many as there are.
         available: candidates that would be chosen without it, in the whole run.
         value, candidate_id: the last one let through, by the objective (None: not measured) and
-            by its id; both None where all are.
+            by its id; both None where all are, or none.
     """
 
     language: str
@@ -44,6 +43,13 @@ class Limit:
     @property
     def chosen(self) -> int:
         return self.available if self.limit is None else min(self.limit, self.available)
+
+    @property
+    def last(self) -> tuple[float, str]:
+        """The value and id that a candidate must reach; beyond every value where none may."""
+        if self.candidate_id is None:
+            return np.inf, ""
+        return -np.inf if self.value is None else self.value, self.candidate_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,11 @@ class Limits:
         Better: the higher value, a measured one before one that is not (NaN), then the lower
         candidate_id. Depends on the row alone, so on no order of shards.
         """
-        cut = [item for item in self.table.values() if item.candidate_id is not None]
+        cut = [item for item in self.table.values() if item.chosen < item.available]
         if not cut:
             return chosen
         last = pl.DataFrame(
-            [(item.language, _worth(item.value), item.candidate_id) for item in cut],
+            [(item.language, *item.last) for item in cut],
             schema={"language": pl.String, "last": pl.Float64, "last_id": pl.String},
             orient="row",
         )
@@ -90,7 +96,7 @@ class BestSoFar:
     """
 
     def __init__(self, config: RunConfig) -> None:
-        self._limits = config.select.limits
+        self._most = config.select.most
         self._best = pl.DataFrame(schema=_SCHEMA)
         self._available: dict[str, int] = {}
         self._next_trim = _SLACK
@@ -100,7 +106,7 @@ class BestSoFar:
         rows = _keys(table, values).filter(pl.Series(chosen))
         for language, count in rows.group_by("language").len().iter_rows():
             self._available[language] = self._available.get(language, 0) + count
-        limited = [tag for tag in self._available if limit_of(self._limits, tag) is not None]
+        limited = [tag for tag in self._available if self._most(tag) is not None]
         self._best = pl.concat([self._best, rows.filter(pl.col("language").is_in(limited))])
         if len(self._best) > self._next_trim:
             self._trim()
@@ -113,8 +119,8 @@ class BestSoFar:
         ends = {row["language"]: row for row in last.iter_rows(named=True)}
         found = {}
         for language, available in self._available.items():
-            limit = limit_of(self._limits, language)
-            if limit is None or available <= limit:
+            limit = self._most(language)
+            if not limit or available <= limit:
                 found[language] = Limit(language, limit, available)
                 continue
             value = ends[language]["value"]
@@ -131,7 +137,7 @@ class BestSoFar:
         """Keep of each language only as many as its limit, best first."""
         ranked = self._best.sort(_KEY, descending=[False, True, False])
         parts = [
-            part.head(limit_of(self._limits, str(language)) or 0)
+            part.head(self._most(str(language)) or 0)
             for (language,), part in ranked.group_by("language", maintain_order=True)
         ]
         self._best = pl.concat(parts) if parts else ranked
@@ -142,7 +148,3 @@ def _keys(table: pa.Table, values: Values) -> pl.DataFrame:
     frame = pl.DataFrame(table.select(["language", "candidate_id"]))
     worth = np.where(np.isnan(values), -np.inf, np.clip(values, -_LARGEST, _LARGEST))
     return frame.with_columns(value=pl.Series(worth, dtype=pl.Float64)).select(_KEY)
-
-
-def _worth(value: float | None) -> float:
-    return -np.inf if value is None else value

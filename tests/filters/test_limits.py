@@ -94,7 +94,9 @@ def test_the_best_of_each_language_in_any_order_and_cut_of_the_shards(
     allowed = [row for row in decide_table(table, free).to_pylist() if row["chosen"]]
     for language in LANGUAGES:
         mine = [row for row in allowed if row["language"] == language]
-        limit = limits if isinstance(limits, int) else limits.get(language, limits.get("default"))
+        others = 0 if key == "exact" else None
+        table_of = limits if isinstance(limits, dict) else {"default": limits}
+        limit = table_of.get(language, table_of.get("default", others))
         if objective is None:
             mine.sort(key=lambda row: row["candidate_id"])
         else:

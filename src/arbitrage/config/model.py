@@ -17,7 +17,7 @@ from pydantic import (
 
 from arbitrage import registry
 from arbitrage.config.coherence import check_coherence, objective_measures
-from arbitrage.config.limits import ByLanguage
+from arbitrage.config.limits import ByLanguage, limit_of
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
 from arbitrage.keys import hash_of
@@ -280,8 +280,14 @@ class SelectConfig(Strict):
 
     @property
     def limits(self) -> int | dict[str, int] | None:
-        """Most candidates chosen, by language."""
+        """The limits by language as they were given."""
         return self.per_language if self.exact is None else self.exact
+
+    def most(self, language: str) -> int | None:
+        """Most candidates chosen in a language; None = no limit. What `exact` leaves out is 0."""
+        if self.exact is not None:
+            return limit_of(self.exact, language) or 0
+        return limit_of(self.per_language, language)
 
     @model_validator(mode="after")
     def _one_limit(self) -> SelectConfig:
