@@ -112,6 +112,26 @@ def test_a_spent_budget_ends_it_and_is_the_reason(
     assert {why for row in manifest["limits"] for why in row["why"]} == {"generate.budget_spent"}
 
 
+def test_a_dead_teacher_is_a_reason_and_the_run_ends(
+    run_configs: ModuleType, stand_in: ModuleType, tmp_path: Path
+) -> None:
+    """Its prompts fail, further ones are asked in their place, until there are no more."""
+    with stand_in.StandIn(stand_in.Behaviour()) as server:
+        data = run_configs.served_data(tmp_path, server.base_url, prompts=30)
+        data["select"] |= {"exact": 3}
+        lost = {**data["teachers"][0], "name": "lost", "base_url": "http://127.0.0.1:9/v1"}
+        data["teachers"].append(lost | {"dead_after_s": 0.3, "max_retries": 100})
+        data["router"] = {"kind": "uniform", "reroute": False}
+        done, path = run(run_configs, data, tmp_path)
+    assert done.exit_code == 3, done.output
+    said = " ".join(done.output.split())
+    assert "dead teacher: lost" in said
+    assert "3 of 3 prompts asked, teachers are dead, none is left." in said
+    assert verify_run(path).problems == []
+    totals = open_run(path).manifest["totals"]
+    assert totals["requested"] == 30 == totals["chosen"] + totals["failed"]
+
+
 def test_after_kill_9_in_any_round_a_second_run_gives_the_same_rows(
     run_configs: ModuleType, stand_in: ModuleType, api_url: str, tmp_path: Path
 ) -> None:
