@@ -148,6 +148,12 @@ def test_infinite_scores_are_measured_scores(config_of: Any, scored: Any) -> Non
     assert chosen_ids(fewer, [scored(fewer, rows)]) == {"c000001", "c000002", "c000003"}
 
 
+def test_the_two_zeros_are_one_value(config_of: Any, scored: Any) -> None:
+    config = config_of(objective=f"maximize:{MARKS}", per_language=2)
+    rows = [{MARKS: score} for score in (-0.0, 0.0, -0.0, 0.0)]
+    assert chosen_ids(config, [scored(config, rows)]) == {"c000000", "c000001"}
+
+
 @pytest.mark.parametrize(
     ("select", "said"),
     [
