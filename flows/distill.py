@@ -63,7 +63,8 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
             complete_shards(config, uri, range(shards), progress)
             see_the_whole(uri, shards)
         board.enter("deciding")
-        find_limits(uri, shards)
+        if config.select.limits is not None:
+            find_limits(uri, shards)
         decide_shards(uri, shards, config.run.workers)
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
