@@ -121,7 +121,7 @@ def without_prefect(run_config: Any, clock: Clock) -> str:
     from contextlib import closing
 
     from arbitrage.infra.store.begin import open_run_folder
-    from arbitrage.tasks.decide import decide_candidates, merge_moments
+    from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
     from arbitrage.tasks.generate import generate_candidates, open_teachers
     from arbitrage.tasks.prompts import load_prompts
     from arbitrage.tasks.publish import publish_run
@@ -138,6 +138,7 @@ def without_prefect(run_config: Any, clock: Clock) -> str:
             clock.timed("generate", generate_candidates, uri, shard)
             clock.timed("score", score_candidates, uri, shard)
         clock.timed("decide", merge_moments.fn, uri, shards)
+        clock.timed("decide", find_limits.fn, uri, shards)
         clock.timed("decide", decide_candidates.fn, uri, list(range(shards)))
         views = {
             name: clock.timed(f"view {name}", write_view.fn, uri, name, shards)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from arbitrage.config import RunConfig
 from arbitrage.config.coherence import objective_measures
 from arbitrage.errors import FilterError
+from arbitrage.filters.limits import Limits
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import score_array, score_columns
 from arbitrage.filters.verdicts import Mask, decide, failed_rows
@@ -21,6 +22,7 @@ __all__ = [
     "decide_table",
     "graveyard_rows",
     "objective_values",
+    "selection_values",
     "weighted_measures",
     "z_scores",
 ]
@@ -43,14 +45,18 @@ def objective_values(
 
     NaN = not measured. `minimize:` negates. A table of weights sums weight * z, where z is the
     distance from the mean of the candidate's language in population standard deviations, and 0
-    where that language's scores are all equal; one null measure makes the whole sum NaN, because
-    a sum over fewer terms does not compare.
+    where that language's scores are all equal. One null measure makes the whole sum NaN, because a
+    sum over fewer terms does not compare; but a measure without a single score in a language is
+    left out of every sum there, which all have the same terms then.
     """
     if isinstance(objective, dict):
         total = np.zeros(table.num_rows, dtype=np.float64)
+        measured = np.zeros(table.num_rows, dtype=np.bool_)
         for measure, weight in objective.items():
-            total += weight * z_scores(table, measure, moments)
-        return total
+            anywhere = _measured_languages(table, measure, moments)
+            total += np.where(anywhere, weight * z_scores(table, measure, moments), 0.0)
+            measured |= anywhere
+        return np.where(measured, total, np.nan)
     values = score_array(table, objective_measures(objective)[0]).astype(np.float64)
     return -values if objective.startswith("minimize:") else values
 
@@ -77,18 +83,45 @@ def z_scores(table: pa.Table, measure: str, moments: Moments | None) -> Values:
     return np.where(np.isnan(values), np.nan, apart)
 
 
-def choose(table: pa.Table, values: Values, per_prompt: int | None) -> Mask:
+def _measured_languages(table: pa.Table, measure: str, moments: Moments | None) -> Mask:
+    """bool [n]: whether a candidate's language has any score of the measure in the whole run."""
+    languages = table.column("language").combine_chunks().dictionary_encode()
+    known = [
+        moments is not None and moments.get(name, measure) is not None
+        for name in languages.dictionary.to_pylist()
+    ]
+    found: Mask = np.array(known, dtype=np.bool_)[languages.indices.to_numpy()]
+    return found
+
+
+def selection_values(table: pa.Table, config: RunConfig, moments: Moments | None = None) -> Values:
+    """float64 [n]: what candidates are ranked by; all NaN where nothing is ranked by [select]."""
+    select = config.select
+    ranked = select.per_prompt is not None or select.limits is not None
+    if select.objective is None or not ranked:
+        return np.full(table.num_rows, np.nan)
+    return objective_values(table, select.objective, moments)
+
+
+def choose(
+    table: pa.Table, values: Values, per_prompt: int | None, *, each_teacher: bool = False
+) -> Mask:
     """bool [n]: the best `per_prompt` kept candidates of each prompt by value; None = all kept.
 
     NaN ranks last and is chosen only where too few are measured. Ties go by candidate_id, a hash,
-    so that no teacher is favoured. All candidates of a prompt must be in `table`.
+    so that no teacher is favoured. All candidates of a prompt must be in `table`. With
+    `each_teacher` the best of each prompt and teacher are chosen.
     """
     kept: Mask = np.array(table.column("kept").to_numpy(), dtype=np.bool_)
     if per_prompt is None:
         return kept
     rows = np.flatnonzero(kept)
-    part = table.select(["prompt_id", "candidate_id"]).take(pa.array(rows)).combine_chunks()
-    prompts = part.column("prompt_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    names = ["prompt_id", "candidate_id", "teacher"]
+    part = table.select(names).take(pa.array(rows)).combine_chunks()
+    prompts = _codes(part.column("prompt_id"))
+    if each_teacher:
+        teachers = _codes(part.column("teacher"))
+        prompts = prompts * (teachers.max(initial=0) + 1) + teachers
     worth = values[rows]
     # lexsort reads its keys from the last: prompt, measured first, best value, then the id.
     ties = _ranks(part.column("candidate_id"))
@@ -101,12 +134,18 @@ def choose(table: pa.Table, values: Values, per_prompt: int | None) -> Mask:
     return chosen
 
 
-def decide_table(scored: pa.Table, config: RunConfig, moments: Moments | None = None) -> pa.Table:
+def decide_table(
+    scored: pa.Table,
+    config: RunConfig,
+    moments: Moments | None = None,
+    limits: Limits | None = None,
+) -> pa.Table:
     """The decision on a shard: its candidates in `candidates_schema` with kept, reasons, chosen.
 
     Args:
         scored: all candidates of the shard's prompts, with the config's score columns.
         moments: merged over all shards; needed only where an objective is a table of weights.
+        limits: found over all shards; without them nothing is limited by language.
     """
     verdicts = decide(scored, config)
     table = scored.drop_columns(
@@ -114,13 +153,11 @@ def decide_table(scored: pa.Table, config: RunConfig, moments: Moments | None = 
     )
     table = table.append_column("kept", pa.array(verdicts.kept))
     table = table.append_column("reasons", verdicts.reasons)
-    objective = config.select.objective
-    values = (
-        np.full(table.num_rows, np.nan)
-        if objective is None or config.select.per_prompt is None
-        else objective_values(table, objective, moments)
-    )
-    table = table.append_column("chosen", pa.array(choose(table, values, config.select.per_prompt)))
+    values, select = selection_values(table, config, moments), config.select
+    chosen = choose(table, values, select.per_prompt, each_teacher=select.best_of == "teacher")
+    if limits is not None:
+        chosen = limits.within(table, values, chosen)
+    table = table.append_column("chosen", pa.array(chosen))
     return conform(table, candidates_schema(score_columns(config)))
 
 
@@ -134,6 +171,14 @@ def graveyard_rows(decided: pa.Table) -> pa.Table:
     dead = dead.append_column("kind", pa.repeat("candidate", dead.num_rows))
     dead = dead.append_column("stage", pc.if_else(failed, "generate", "decide"))
     return conform(dead, GRAVEYARD)
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """int64 [n]: a number for each different string."""
+    codes: NDArray[np.int64] = (
+        column.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+    )
+    return codes
 
 
 def _ranks(ids: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from typing import Any
 
 from prefect import flow
@@ -17,13 +18,14 @@ from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
-from arbitrage.tasks.decide import decide_candidates, merge_moments
+from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
+from arbitrage.tasks.rounds import stage_round
 from arbitrage.tasks.shard import complete_shard
 from arbitrage.tasks.views import write_view
 
@@ -57,14 +59,16 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         check_earlier(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
-        progress = RunProgress(uri, shards)
-        board.enter("generating and scoring")
-        complete_shards(config, uri, shards, progress)
-        if run_filters(config):
-            board.enter("matching")
-            match_candidates(uri, shards)
+        if config.select.exact is not None:
+            shards = complete_rounds(config, uri)
+        else:
+            progress = RunProgress(uri, shards)
+            board.enter("generating and scoring")
+            complete_shards(config, uri, range(shards), progress)
+            see_the_whole(config, uri, shards)
         board.enter("deciding")
-        merge_moments(uri, shards)
+        if config.select.limits is not None:
+            find_limits(uri, shards)
         decide_shards(uri, shards, config.run.workers)
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
@@ -74,8 +78,34 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     return uri
 
 
-def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgress) -> None:
-    """Route, generate and score every shard, at most `workers` of them at the same time.
+def complete_rounds(config: RunConfig, uri: str) -> int:
+    """Complete round after round of an exact run until nothing more is to be asked.
+
+    Returns the number of shards of all rounds; the last one's hold what was never asked.
+    """
+    progress = RunProgress(uri, 0)
+    for number in count():
+        asked = stage_round(uri, number)
+        shards = range(asked["first"], asked["first"] + asked["shards"])
+        progress.expect(len(shards))
+        board.enter("generating and scoring")
+        complete_shards(config, uri, shards, progress)
+        see_the_whole(config, uri, shards.stop)
+        if asked["over"]:
+            break
+    return shards.stop
+
+
+def see_the_whole(config: RunConfig, uri: str, shards: int) -> None:
+    """The steps between scoring and deciding that need every shard's scores."""
+    if run_filters(config):
+        board.enter("matching")
+        match_candidates(uri, shards)
+    merge_moments(uri, shards)
+
+
+def complete_shards(config: RunConfig, uri: str, shards: range, progress: RunProgress) -> None:
+    """Route, generate and score these shards, at most `workers` of them at the same time.
 
     Teachers that need a device for themselves take turns: all shards ask the first, then its server
     stops and all ask the next. A shard is scored once its last teacher has answered.
@@ -84,13 +114,13 @@ def complete_shards(config: RunConfig, uri: str, shards: int, progress: RunProgr
     workers = config.run.workers
 
     def completing(teachers: list[str] | None, *, score: bool) -> Submit:
-        return lambda shard: complete_shard.submit(uri, shard, teachers, score)
+        return lambda index: complete_shard.submit(uri, shards[index], teachers, score)
 
     for wave in earlier:
-        in_window(completing(list(wave.teachers), score=False), shards, workers)
+        in_window(completing(list(wave.teachers), score=False), len(shards), workers)
         rest_teachers(uri, wave.exclusive)
     names = list(last.teachers) if earlier else None
-    in_window(completing(names, score=True), shards, workers, progress.advance)
+    in_window(completing(names, score=True), len(shards), workers, progress.advance)
     rest_teachers(uri, last.exclusive)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from arbitrage.config import RunConfig
+from arbitrage.filters.exact import foreseen
 from arbitrage.infra.generation.estimate import Planner, recorded_tokens
 from arbitrage.infra.generation.plan import Plan
 from arbitrage.infra.sources import read_prompts
@@ -12,12 +16,18 @@ from arbitrage.routers.drawing import route
 def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
     """Count a run's requests, tokens, cost and time without calling a teacher.
 
-    Draws are seeded by prompt, so the counts are those the run will have.
+    Draws are seeded by prompt, so the counts are those the run will have; with select.exact they
+    are the most it can have.
     """
     planner = Planner(config, recorded_tokens(config), seconds_per_request)
+    languages: Counter[str] = Counter()
     for chunk in read_prompts(config.prompts, chunk_rows=config.run.shard_size):
+        languages.update(chunk.prompts.column("language").to_pylist())
         routed = route(chunk.prompts, config)
         planner.add(
             chunk.prompts, routed.routes, chunk.graveyard.num_rows + routed.unroutable.num_rows
         )
-    return planner.plan()
+    plan = planner.plan()
+    if config.select.exact is None:
+        return plan
+    return replace(plan, exact=foreseen(config, languages))

@@ -12,7 +12,7 @@ from arbitrage.infra.store.again import begin_again, check_same_generation, stag
 from arbitrage.infra.store.deaths import carry_deaths
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.store.swap import replace_decisions
-from arbitrage.tasks.decide import decide_candidates, merge_moments
+from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.score import commit_scores
@@ -61,6 +61,7 @@ def decide_again(finished: FinishedRun, run: Run) -> Path:
         )
     match_candidates.fn(run.uri, finished.shards)
     merge_moments.fn(run.uri, finished.shards)
+    find_limits.fn(run.uri, finished.shards)
     decide_candidates.fn(run.uri, list(range(finished.shards)))
     views = {name: write_view.fn(run.uri, name, finished.shards) for name in config.views}
     publish_run.fn(run.uri, finished.shards, views)

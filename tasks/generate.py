@@ -18,7 +18,7 @@ from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.store.usage import UsageLog, read_usage, spent_usd
+from arbitrage.infra.store.usage import UsageLog, read_usage, spent
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.tasks.deaths import hand_over
 from arbitrage.tasks.policy import unfinished
@@ -86,9 +86,9 @@ def shared_teachers(run: Run) -> Teachers:
     with _lock:
         if run.uri not in _opened:
             folder = run.folder / layout.USAGE
-            limit = run.config.run.budget_usd
-            spent = 0.0 if limit is None else spent_usd(read_usage(folder))
-            budget = None if limit is None else Budget(limit, spent)
+            asked = {t.name for t in run.config.teachers if t.backend != "replay"}
+            used = {name: u for name, u in read_usage(folder).items() if name in asked}
+            budget = Budget.of(run.config.run, spent(used))
             pool = TeacherPool(run.config.teachers, budget=budget)
             _opened[run.uri] = Teachers(pool, UsageLog(folder))
         return _opened[run.uri]

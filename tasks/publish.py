@@ -11,9 +11,15 @@ from arbitrage.infra.generation.plan import Plan
 from arbitrage.infra.report.card import render_card
 from arbitrage.infra.report.counts import Counts, merged
 from arbitrage.infra.report.html import render_report
+from arbitrage.infra.report.limits import limit_rows
 from arbitrage.infra.report.planned import usage_totals
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.publish import commit_manifest, manifest_content, run_totals
+from arbitrage.infra.store.publish import (
+    commit_manifest,
+    manifest_content,
+    routed_by_language,
+    run_totals,
+)
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.store.usage import read_usage
 from arbitrage.tasks.policy import unfinished, worth_retrying
@@ -35,6 +41,8 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     planned = run.carried_planned() or planned_and_used(run, shards)
     totals = usage_totals(run_totals(run, shards, counts), planned["usage"])
     content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
+    asked = routed_by_language(run, shards)
+    content["limits"] = limit_rows(run.config.select, run.limits(), asked, counts)
     texts = {
         layout.CARD: render_card(run.folder.root, content),
         layout.REPORT: render_report(run.folder.root, content),

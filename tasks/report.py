@@ -37,6 +37,10 @@ class RunProgress:
         assert isinstance(artifact, UUID)  # called from synchronous code
         self._artifact = artifact
 
+    def expect(self, shards: int) -> None:
+        """So many shards more are to come."""
+        self._shards += shards
+
     def advance(self) -> None:
         """Count one more scored shard."""
         self._done += 1

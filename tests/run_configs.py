@@ -216,7 +216,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
 
     from arbitrage.infra.interrupt import stop
     from arbitrage.infra.store.begin import open_run_folder
-    from arbitrage.tasks.decide import decide_candidates, merge_moments
+    from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
     from arbitrage.tasks.generate import generate_candidates, open_teachers
     from arbitrage.tasks.match import match_candidates
     from arbitrage.tasks.prompts import load_prompts
@@ -236,6 +236,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
             ("scored", lambda: [score_candidates(uri, shard) for shard in range(shards)]),
             ("matched", lambda: match_candidates.fn(uri, shards)),
             ("merged", lambda: merge_moments.fn(uri, shards)),
+            ("limited", lambda: find_limits.fn(uri, shards)),
             ("decided", lambda: decide_candidates.fn(uri, list(range(shards)))),
         ]
         for name, step in steps:

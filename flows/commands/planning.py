@@ -38,6 +38,8 @@ def plan(
         f"{planned.requests:,} requests, {planned.candidates:,} candidates\n",
         highlight=False,
     )
+    for sentence in _exact(planned):
+        console.print(sentence, highlight=False)
     console.print(_plan_table(planned))
     console.print(
         "\nPrompt tokens are guessed from a sample, by script. Output tokens and USD: expected / "
@@ -45,6 +47,25 @@ def plan(
         f"Hours assume {seconds_per_request:g} s a request.",
         highlight=False,
     )
+
+
+def _exact(planned: Plan) -> list[str]:
+    """What select.exact lets foresee."""
+    if not planned.exact:
+        return []
+    least = sum(item["least"] for item in planned.exact)
+    wanted = sum(item["wanted"] for item in planned.exact)
+    said = [
+        f"select.exact: {wanted:,} are wanted. At least {least:,} prompts are asked, if every "
+        "answer is accepted; at most what the table says, if every prompt is needed."
+    ]
+    said += [
+        f"{item['language']} will be {item['short']:,} short of {item['wanted']:,}: there are "
+        f"{item['prompts']:,} prompts in it."
+        for item in planned.exact
+        if item["short"]
+    ]
+    return [*said[:-1], f"{said[-1]}\n"]
 
 
 def _plan_table(planned: Plan) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich import box
@@ -26,6 +26,9 @@ def profile(
     measure: Annotated[
         list[str] | None, typer.Option(help="Only this measure; may be repeated.")
     ] = None,
+    by: Annotated[
+        Literal["teacher", "source"], typer.Option(help="Columns: teachers, or prompt sources.")
+    ] = "teacher",
     as_json: AsJson = False,
 ) -> None:
     """Tell what a student would inherit from each teacher, by language, and what choosing changed.
@@ -35,7 +38,7 @@ def profile(
     from arbitrage.infra.report.profile import Profile
     from arbitrage.infra.store import open_run
 
-    found = Profile.of(open_run(run).path)
+    found = Profile.of(open_run(run).path, by)
     if as_json:
         print_json(found.to_json())
         return

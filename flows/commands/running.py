@@ -76,8 +76,11 @@ def decide(
             mend="Leave one of the two out.",
         )
     path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
-    show_run(path)
+    manifest = show_run(path)
     typer.echo(str(path))
+    if say_short(Console(stderr=True, soft_wrap=True), manifest):
+        sys.stdout.flush()
+        raise typer.Exit(SHORTFALL)
 
 
 def show_run(path: Path) -> dict[str, Any]:
@@ -101,7 +104,8 @@ def show_run(path: Path) -> dict[str, Any]:
 
 
 def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any]) -> None:
-    """Exit 3, and say so: a teacher died, the budget ran out, or more failed than tolerated."""
+    """Exit 3, and say so: a teacher died, the budget ran out, more failed than tolerated, or an
+    exact run has not what was wanted."""
     from arbitrage.infra.generation.budget import SPENT
 
     totals, deaths = manifest["totals"], manifest.get("deaths", [])
@@ -116,13 +120,13 @@ def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any])
     unasked = sum(cell["failures"].get(SPENT, 0) for cell in manifest["counts"]["cells"])
     if unasked:
         say.print(
-            f"budget: run.budget_usd = {config.run.budget_usd or 0:g} is spent "
-            f"({totals['cost_usd']:.4f} USD): {unasked} of {totals['requested']} requested "
-            f"candidates were not asked for ({SPENT}).",
+            f"budget: {_budget(config)} is spent ({totals['cost_usd'] or 0:.4f} USD): {unasked} of "
+            f"{totals['requested']} requested candidates were not asked for ({SPENT}).",
             highlight=False,
         )
     too_many = share > config.run.max_failed_share
-    if not (unasked or too_many or deaths):
+    short = say_short(say, manifest)
+    if not (unasked or too_many or deaths or short):
         return
     if unasked or too_many:
         say.print(
@@ -132,6 +136,22 @@ def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any])
         )
     sys.stdout.flush()
     raise typer.Exit(SHORTFALL)
+
+
+def say_short(say: Console, manifest: dict[str, Any]) -> bool:
+    """Say which languages of an exact run fell short and why; whether any did."""
+    from arbitrage.infra.report.limits import shortfalls
+
+    sentences = shortfalls(manifest)
+    for sentence in sentences:
+        say.print(f"short: {sentence}", highlight=False, markup=False)
+    return bool(sentences)
+
+
+def _budget(config: RunConfig) -> str:
+    limits = config.run.model_dump(include={"budget_usd", "budget_tokens", "budget_requests"})
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return ", ".join(f"run.{name} = {limit:g}" for name, limit in given.items())
 
 
 def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:

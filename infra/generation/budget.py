@@ -1,14 +1,15 @@
-"""A limit in USD on what a run's requests cost, kept over all its teachers and resumes."""
+"""Limits on what a run asks, in USD, tokens or requests, over all its teachers and resumes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from arbitrage.infra.generation.tokens import guess_tokens
+from arbitrage.config.model import RunSection
+from arbitrage.infra.generation.meters import Dollars, Meter, Requests, Tokens
 from arbitrage.infra.teachers.base import (
     Completion,
     Request,
@@ -24,38 +25,71 @@ _ROUNDING = 1 + 1e-9
 
 
 @dataclass(slots=True)
-class _Observed:
-    """What a teacher's answers cost so far, so that the next ones can be expected."""
+class _Limit:
+    """One limit: what was spent of it, and what the requests in flight are expected to."""
 
-    samples: int = 0
-    cost_usd: float = 0.0
+    meter: Meter
+    limit: float
+    spent: float
+    committed: float = 0.0
+
+    def fits(self, expected: float) -> bool:
+        return self.spent + self.committed + expected <= self.limit * _ROUNDING
 
 
 class Budget:
-    """Lets requests go while what is spent and what is committed stay within the limit.
+    """Lets requests go while what is spent and what is committed stay within every limit.
 
     Committed: the expected cost of each request in flight: the teacher's mean a sample so far;
     before its first answer the bound from its prompt and max_tokens. A request that would not fit
     waits for those in flight, which may cost less than expected. Where it does not fit and nothing
     is in flight, the budget is spent for good: it and all later ones fail with
-    `generate.budget_spent`, to every teacher. The limit can be passed only by what the requests in
-    flight cost beyond what was expected of them.
+    `generate.budget_spent`, to every teacher. A limit can be passed only by what the requests in
+    flight cost beyond what was expected of them; one in requests never is.
 
     Lives on the pool's event loop.
 
     Args:
-        limit_usd: most to spend.
-        spent_usd: spent before, by the same run.
+        usd, tokens, requests: the most of each; None = no limit.
+        spent: by name, what the same run has spent before.
     """
 
-    def __init__(self, limit_usd: float, spent_usd: float = 0.0) -> None:
-        self.limit_usd = limit_usd
-        self.spent_usd = spent_usd
-        self.committed_usd = 0.0
-        self.is_spent = spent_usd >= limit_usd
+    def __init__(
+        self,
+        usd: float | None = None,
+        tokens: float | None = None,
+        requests: float | None = None,
+        *,
+        spent: Mapping[str, float] | None = None,
+    ) -> None:
+        wanted: list[tuple[Meter, float | None]] = [
+            (Dollars(), usd),
+            (Tokens(), tokens),
+            (Requests(), requests),
+        ]
+        before = spent or {}
+        self._limits = [
+            _Limit(meter, limit, before.get(meter.name, 0.0))
+            for meter, limit in wanted
+            if limit is not None
+        ]
+        self.is_spent = any(limit.spent >= limit.limit for limit in self._limits)
         self._in_flight = 0
-        self._observed: dict[str, _Observed] = {}
-        self._waiting: deque[tuple[asyncio.Future[float], Teacher, Request]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[list[float]], Teacher, Request]] = deque()
+
+    @classmethod
+    def of(cls, run: RunSection, spent: Mapping[str, float]) -> Budget | None:
+        """The budget that a config sets, None where it sets none."""
+        limits = (run.budget_usd, run.budget_tokens, run.budget_requests)
+        return None if limits == (None, None, None) else cls(*limits, spent=spent)
+
+    def spent(self, name: str) -> float:
+        """What was spent so far of "usd", "tokens" or "requests"."""
+        return self._limit(name).spent
+
+    def committed(self, name: str) -> float:
+        """What the requests in flight are expected to cost."""
+        return self._limit(name).committed
 
     def over(self, teacher: Teacher) -> Teacher:
         """The teacher, asked only within the budget; one that answers without calling as it is."""
@@ -66,42 +100,45 @@ class Budget:
     async def ask(self, teacher: Teacher, request: Request) -> list[Completion]:
         """What the teacher answers; TeacherError generate.budget_spent where nothing is left."""
         expected = await self._commit(teacher, request)
-        cost = 0.0
+        completions: Sequence[Completion] | None = None
         try:
             completions = await teacher.generate(request)
-            cost = self._cost(teacher, completions, expected)
         finally:
             self._in_flight -= 1
-            self.committed_usd = self.committed_usd - expected if self._in_flight else 0.0
-            self.spent_usd += cost
+            for limit, share in zip(self._limits, expected, strict=True):
+                limit.committed = limit.committed - share if self._in_flight else 0.0
+                limit.spent += limit.meter.cost(teacher, completions, share)
             self._go_on()
-        return completions
+        return list(completions)
 
-    async def _commit(self, teacher: Teacher, request: Request) -> float:
+    async def _commit(self, teacher: Teacher, request: Request) -> list[float]:
         if not self._waiting:
             expected = self._expected(teacher, request)
             if self._admit(expected):
                 return expected
         if self.is_spent:
             raise self._refusal()
-        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, teacher, request))
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self._in_flight -= 1
-                self.committed_usd -= turn.result()
+                for limit, share in zip(self._limits, turn.result(), strict=True):
+                    limit.committed -= share
                 self._go_on()
             raise
 
-    def _admit(self, expected: float) -> bool:
+    def _admit(self, expected: Sequence[float]) -> bool:
         """Commit `expected`, or say that it must wait; nothing in flight and no room: spent."""
         if self.is_spent:
             return False
-        if self.spent_usd + self.committed_usd + expected <= self.limit_usd * _ROUNDING:
+        shares = list(zip(self._limits, expected, strict=True))
+        if all(limit.fits(share) for limit, share in shares):
             self._in_flight += 1
-            self.committed_usd += expected
+            for limit, share in shares:
+                limit.committed += share
             return True
         self.is_spent = self._in_flight == 0
         return False
@@ -122,30 +159,18 @@ class Budget:
                 return
             self._waiting.popleft()
 
-    def _expected(self, teacher: Teacher, request: Request) -> float:
-        observed = self._observed.get(teacher.config.name)
-        if observed is not None:
-            return len(request.samples) * observed.cost_usd / observed.samples
-        price = teacher.config.price
-        if price is None:
-            return 0.0
-        prompt = sum(guess_tokens(content) for _, content in request.messages) if price.input else 0
-        answers = len(request.samples) * (teacher.config.sampling.max_tokens or 0)
-        return price.cost_usd(round(prompt), answers, None) or 0.0
+    def _expected(self, teacher: Teacher, request: Request) -> list[float]:
+        return [limit.meter.expected(teacher, request) for limit in self._limits]
 
-    def _cost(self, teacher: Teacher, completions: Sequence[Completion], expected: float) -> float:
-        """What the server said it used; what was expected where it said nothing."""
-        costs = [c.usage.cost_usd for c in completions if c.usage is not None]
-        known = [cost for cost in costs if cost is not None]
-        cost = sum(known) if known else expected
-        observed = self._observed.setdefault(teacher.config.name, _Observed())
-        observed.samples += len(completions)
-        observed.cost_usd += cost
-        return cost
+    def _limit(self, name: str) -> _Limit:
+        return next(limit for limit in self._limits if limit.meter.name == name)
 
     def _refusal(self) -> TeacherError:
-        detail = f"run.budget_usd = {self.limit_usd:g} is spent ({self.spent_usd:.4f} USD)"
-        return TeacherError(SPENT, detail, retryable=True)
+        said = ", ".join(
+            f"run.budget_{limit.meter.name} = {limit.limit:g} ({limit.spent:g} spent)"
+            for limit in self._limits
+        )
+        return TeacherError(SPENT, f"the budget is spent: {said}", retryable=True)
 
 
 class _Budgeted(Teacher):

@@ -43,12 +43,18 @@ class TeacherPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run or some of its shards: input rows, those no teacher would answer, teachers' shares."""
+    """A run or some of its shards: input rows, those no teacher would answer, teachers' shares.
+
+    Attributes:
+        exact: of a run with select.exact, by language what is wanted and the least that is asked;
+            the rest of the plan is then the most.
+    """
 
     prompts: int = 0
     unroutable: int = 0
     seconds_per_request: float = 0.0
     teachers: list[TeacherPlan] = field(default_factory=list)
+    exact: list[dict[str, Any]] = field(default_factory=list)
 
     def __add__(self, other: Plan) -> Plan:
         mine = {teacher.name: teacher for teacher in self.teachers}

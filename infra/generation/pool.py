@@ -43,7 +43,7 @@ class TeacherPool:
         policy: pauses between retries; how many is each teacher's max_retries.
         breaker: when an endpoint counts as down; by default fitted to each dead_after_s.
         grace_s: how long requests in flight may still end once a call is asked to stop.
-        budget: a limit in USD over all teachers; beyond it requests fail.
+        budget: limits over all teachers; beyond them requests fail.
 
     Raises ConfigError where a teacher's config cannot work.
     """

@@ -37,6 +37,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         unroutable=facts.counts.unroutable_total,
         rows=list(rows(facts.counts, subtotals=len(facts.counts.teachers) > 1)),
         profile=Profile.of(run),
+        limits=manifest.get("limits", []),
         planned=planned_rows(manifest),
         shares=route_shares(run),
         samples=samples(run),

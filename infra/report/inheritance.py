@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from arbitrage.infra.report.confusion import LINES, WORDS, lcpr_of
 from arbitrage.infra.report.intervals import (
     BOOTSTRAPPED,
     bootstrap_means,
@@ -30,6 +31,9 @@ EXPECTED_MAXIMUM = "toxicity.expected_maximum"
 PROBABILITY = "toxicity.probability"
 TOXIC_FROM = 0.5
 
+# Harmonic mean of the two rates of language confusion; see infra/report/confusion.py.
+LCPR = "language_confusion.lcpr"
+
 _KEYS = ("language", "teacher", "prompt_id")
 
 
@@ -38,6 +42,7 @@ class Attribute:
     """One attribute of one teacher's answers in one language, over prompts.
 
     Attributes:
+        teacher: or the source of the prompts, where the profile is by source.
         prompts: with at least one measured answer.
         measured: answers that were measured.
         abstained: answers that were not.
@@ -75,17 +80,21 @@ class Shift:
     high: float | None
 
 
-def attributes(run: Path) -> list[Attribute]:
+def attributes(run: Path, by: str = "teacher") -> list[Attribute]:
     """Every measure by language and teacher, over all answers, kept or not.
 
     Of a measure with no values but 0 and 1 the mean is a share: its interval is Wilson's, with
     prompts as trials, since a bootstrap of nine failures in nine would be certain. Others have a
     bootstrap over prompts, above 200 prompts its normal approximation. The toxicity filter gives
     two more, over the samples of each prompt: `toxicity.expected_maximum`, and
-    `toxicity.probability` of one sample of 0.5 or more.
+    `toxicity.probability` of one sample of 0.5 or more. language_confusion gives one more,
+    `language_confusion.lcpr`, the harmonic mean of its two rates.
+
+    Args:
+        by: "teacher", or "source": then the prompts' source stands in the teacher's place.
     """
     found = []
-    for (language, teacher), cell in _cells(run, ("language", "teacher")):
+    for (language, teacher), cell in _cells(run, ("language", "teacher"), by):
         found += list(_attributes(str(language), str(teacher), cell))
     return found
 
@@ -121,6 +130,14 @@ def _attributes(language: str, teacher: str, cell: pl.DataFrame) -> Iterator[Att
                 bounds = normal_interval(mean, spread[:, column])
             low, high = (None if math.isnan(bound) else bound for bound in bounds)
         yield Attribute(language, teacher, name, prompts, measured, abstained, mean, low, high)
+    if LINES in names and WORDS in names:
+        columns = [names.index(LINES), names.index(WORDS)]
+        rates = lcpr_of(sums[:, columns], counts[:, columns], seed)
+        if rates is not None:
+            judged = counts[:, columns[0]]
+            measured, prompts = int(judged.sum()), int((judged > 0).sum())
+            numbers = (prompts, measured, answers - measured)
+            yield Attribute(language, teacher, LCPR, *numbers, *rates)
 
 
 def _shifts(language: str, cell: pl.DataFrame) -> Iterator[Shift]:
@@ -145,12 +162,18 @@ def _shifts(language: str, cell: pl.DataFrame) -> Iterator[Shift]:
         yield Shift(language, name, prompts, before, after, difference, low, high)
 
 
-def _cells(run: Path, by: Sequence[str]) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
+def _cells(
+    run: Path, by: Sequence[str], teachers: str = "teacher"
+) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
     """Per-prompt sums and counts of every measure, one frame a group, groups in order."""
     paths = sorted((run / "candidates").glob("part-*.arrow"))
     if not paths:
         return []
     answered = pl.scan_ipc(paths).filter(pl.col("error").is_null(), pl.col("text").is_not_null())
+    if teachers == "source":
+        prompts = pl.scan_ipc(sorted((run / "prompts").glob("part-*.arrow")))
+        sources = prompts.select("prompt_id", teacher="source")
+        answered = answered.drop("teacher").join(sources, on="prompt_id")
     schema = answered.collect_schema()
     measures = [name for name, kind in schema.items() if "." in name and kind == pl.Float32]
     keys = [key for key in _KEYS if key in by or key == "prompt_id"]

@@ -22,15 +22,19 @@ class Dumbbell:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Attributes of every teacher's answers, and how the chosen ones differ from all."""
+    """Attributes of every teacher's answers, and how the chosen ones differ from all.
+
+    `by` is "teacher", or "source": then the prompts' sources stand in the teachers' place.
+    """
 
     attributes: Sequence[Attribute]
     shifts: Sequence[Shift]
+    by: str = "teacher"
 
     @classmethod
-    def of(cls, run: Path) -> Profile:
+    def of(cls, run: Path, by: str = "teacher") -> Profile:
         """Computed from the candidates of a run folder."""
-        return cls(attributes(run), shifts(run))
+        return cls(attributes(run, by), shifts(run), by)
 
     @property
     def measures(self) -> list[str]:
@@ -66,6 +70,7 @@ class Profile:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "by": self.by,
             "attributes": [asdict(item) for item in self.attributes],
             "shifts": [asdict(item) for item in self.shifts],
         }

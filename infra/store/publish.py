@@ -130,3 +130,10 @@ def run_totals(run: Run, shards: int, counts: Counts) -> dict[str, Any]:
         "chosen": cell.chosen,
         **usage,
     }
+
+
+def routed_by_language(run: Run, shards: int) -> dict[str, int]:
+    """language -> prompts that were routed."""
+    files = [run.folder / layout.part("prompts", shard) for shard in range(shards)]
+    counted = pl.scan_ipc(files).group_by("language").len().sort("language").collect()
+    return dict(counted.iter_rows())

@@ -16,6 +16,7 @@ from arbitrage.errors import DamagedRunError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.journal import Journal
+from arbitrage.infra.store.pool import Pool
 from arbitrage.infra.store.sketches import SketchStore
 from arbitrage.schema import GRAVEYARD
 
@@ -58,6 +59,20 @@ class Run:
             return None
         summary: dict[str, int] = self.folder.read_json(layout.INPUT)
         return summary
+
+    @property
+    def pool(self) -> Pool:
+        """The input of an exact run, from which rounds of shards are staged."""
+        return Pool(self.folder)
+
+    def commit_round(self, number: int, content: Any) -> None:
+        """Keep what a round asks; written after its shards are staged."""
+        self.folder.write_json(layout.staged("rounds", number, "json"), content)
+
+    def round(self, number: int) -> Any:
+        """What a round asks, None where it is not staged yet."""
+        name = layout.staged("rounds", number, "json")
+        return self.folder.read_json(name) if self.folder.exists(name) else None
 
     def staged_prompts(self, shard: int) -> pa.Table:
         return self.folder.read_table(layout.staged("input", shard))
@@ -196,6 +211,14 @@ class Run:
 
     def merged_moments(self) -> Any:
         return self.folder.read_json(layout.MOMENTS)
+
+    def commit_limits(self, limits: Any) -> None:
+        """Keep what the limits by language let through, found over all shards."""
+        self.folder.write_json(layout.LIMITS, limits)
+
+    def limits(self) -> Any:
+        """What was kept, as JSON; an empty list in a run without limits."""
+        return self.folder.read_json(layout.LIMITS) if self.folder.exists(layout.LIMITS) else []
 
     def unroutable(self, shard: int) -> pa.Table:
         """GRAVEYARD rows of the shard's input rows that were malformed or had no teacher."""

@@ -93,9 +93,16 @@ def read_usage(folder: Path) -> dict[str, dict[str, float]]:
     return {name: {**used.to_json(), "seconds": seconds[name]} for name, used in total.items()}
 
 
-def spent_usd(usage: Mapping[str, Mapping[str, float]]) -> float:
-    """The cost of everything used."""
-    return sum(used["cost_usd"] for used in usage.values())
+def spent(usage: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What everything used comes to, by the names of a budget: usd, tokens, requests.
+
+    Attempts that failed and were sent again are not in the log, so neither are they here.
+    """
+    return {
+        "usd": sum(used["cost_usd"] for used in usage.values()),
+        "tokens": sum(used["prompt_tokens"] + used["completion_tokens"] for used in usage.values()),
+        "requests": sum(used["requests"] for used in usage.values()),
+    }
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, dict[str, float]]]:

@@ -178,8 +178,28 @@ def test_weighted_z_scores_equal_the_plain_computation(
     table = scored(config, rows)
     values = objective_values(table, weights, Moments.of(table, weighted_measures(config)))
     float32 = table.to_pylist()
-    expected = np.array(plain_z(float32, MARKS)) * one + np.array(plain_z(float32, SHARE)) * two
+    scores = {MARKS: plain_z(float32, MARKS), SHARE: plain_z(float32, SHARE)}
+    expected = []
+    for place, row in enumerate(float32):
+        own = [r for r in float32 if r["language"] == row["language"]]
+        terms = [m for m in weights if any(r[m] is not None for r in own)]
+        parts = [weights[m] * scores[m][place] for m in terms]
+        expected.append(sum(parts) if parts else math.nan)
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_measure_that_a_language_never_has_is_left_out_of_its_sums(
+    config_of: Any, scored: Any
+) -> None:
+    """A word list for one language must not make the choice in another one a lottery."""
+    rows = [
+        {"language": tag, MARKS: mark, SHARE: mark / 10 if tag == "tr" else None}
+        for tag in ("tr", "vi")
+        for mark in (1, 3)
+    ]
+    table = scored(config_of(), rows)
+    values = objective_values(table, {MARKS: 2.0, SHARE: 1.0}, Moments.of(table, [MARKS, SHARE]))
+    np.testing.assert_allclose(values, [-3.0, 3.0, -2.0, 2.0], rtol=1e-6)
 
 
 @given(rows_of_scores, st.integers(0, 40), st.integers(0, 40))

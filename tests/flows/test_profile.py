@@ -34,6 +34,15 @@ def test_the_json_agrees_with_the_candidates(arbitrage: Callable[..., Any], pris
         assert means[language, teacher] == pytest.approx(mean, rel=1e-6)
 
 
+def test_by_source_the_prompts_sources_are_the_columns(
+    arbitrage: Callable[..., Any], pristine: Path
+) -> None:
+    told = json.loads(arbitrage("profile", str(pristine), "--by", "source", "--json").out)
+    sources = pl.scan_ipc(pristine / "prompts/*.arrow").select("source").unique().collect()
+    assert told["by"] == "source"
+    assert {item["teacher"] for item in told["attributes"]} == set(sources["source"])
+
+
 @pytest.mark.parametrize(
     ("option", "value", "known"),
     [("--measure", "length.word", "length.words"), ("--language", "tk", "tr")],

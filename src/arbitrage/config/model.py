@@ -17,6 +17,7 @@ from pydantic import (
 
 from arbitrage import registry
 from arbitrage.config.coherence import check_coherence, objective_measures
+from arbitrage.config.limits import ByLanguage, limit_of
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
 from arbitrage.keys import hash_of
@@ -32,7 +33,8 @@ Cost = Annotated[
 # Keys that say how fast or from where a run is served, not what it asks for: changing one of them
 # leaves a run the same run.
 _OPERATIONAL = {
-    "run": {"runner", "workers", "max_failed_share", "output", "budget_usd"},
+    "run": {"runner", "workers", "max_failed_share", "output"}
+    | {"budget_usd", "budget_requests", "budget_tokens"},
     "teachers": {
         "base_url",
         "base_urls",
@@ -65,6 +67,12 @@ class RunSection(Strict):
     )
     budget_usd: float | None = Field(
         None, gt=0, description="Once this is spent nothing more is sent; default: no limit."
+    )
+    budget_requests: int | None = Field(
+        None, ge=1, description="At most so many requests are sent, those sent again included."
+    )
+    budget_tokens: int | None = Field(
+        None, ge=1, description="Prompt and answer tokens, as the servers count them."
     )
 
 
@@ -260,6 +268,32 @@ class SelectConfig(Strict):
     )
     constraints: dict[str, Bounds] = Field({}, description="FILTER.MEASURE -> min and max.")
     per_prompt: int | None = Field(None, ge=1, description="Chosen per prompt; default all kept.")
+    best_of: Literal["prompt", "teacher"] = Field(
+        "prompt", description="per_prompt counts over all teachers, or for each teacher alone."
+    )
+    per_language: ByLanguage | None = Field(
+        None, description="At most so many are chosen: a number, or a table with a default."
+    )
+    exact: ByLanguage | None = Field(
+        None, description="So many are to be chosen: prompts are asked only while it is short."
+    )
+
+    @property
+    def limits(self) -> int | dict[str, int] | None:
+        """The limits by language as they were given."""
+        return self.per_language if self.exact is None else self.exact
+
+    def most(self, language: str) -> int | None:
+        """Most candidates chosen in a language; None = no limit. What `exact` leaves out is 0."""
+        if self.exact is not None:
+            return limit_of(self.exact, language) or 0
+        return limit_of(self.per_language, language)
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> SelectConfig:
+        if self.exact is not None and self.per_language is not None:
+            raise ValueError("give exact or per_language, not both: exact is the most as well")
+        return self
 
     @field_validator("objective")
     @classmethod

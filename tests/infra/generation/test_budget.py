@@ -1,4 +1,4 @@
-"""A budget in USD: nothing more is sent once it is spent, and what is in flight may still end."""
+"""A budget: nothing more is sent once it is spent, and what is in flight may still end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbitrage.config import TeacherConfig, parse_config
+from arbitrage.config.model import RunSection
 from arbitrage.errors import ConfigError
 from arbitrage.infra.generation.budget import SPENT, Budget
 from arbitrage.infra.generation.pool import TeacherPool
@@ -67,19 +68,19 @@ def _ask_all(budget, teacher, count):
 def test_with_a_known_bound_the_limit_holds_to_the_cent():
     budget, teacher = Budget(10.0), Priced([1.0], max_tokens=1)
     assert _ask_all(budget, teacher, 50) == (10, {SPENT})
-    assert (budget.spent_usd, budget.committed_usd, teacher.asked) == (10.0, 0.0, 10)
+    assert (budget.spent("usd"), budget.committed("usd"), teacher.asked) == (10.0, 0.0, 10)
 
 
 def test_requests_wait_for_cheaper_answers_than_their_bound():
     budget, teacher = Budget(10.0), Priced([0.5], max_tokens=4)
     assert _ask_all(budget, teacher, 50) == (20, {SPENT})
-    assert budget.spent_usd == pytest.approx(10.0)
+    assert budget.spent("usd") == pytest.approx(10.0)
 
 
 def test_what_was_spent_before_counts():
     teacher = Priced([1.0], max_tokens=1)
-    assert _ask_all(Budget(3.0, spent_usd=1.0), teacher, 9) == (2, {SPENT})
-    assert _ask_all(Budget(3.0, spent_usd=3.0), teacher, 9) == (0, {SPENT})
+    assert _ask_all(Budget(3.0, spent={"usd": 1.0}), teacher, 9) == (2, {SPENT})
+    assert _ask_all(Budget(3.0, spent={"usd": 3.0}), teacher, 9) == (0, {SPENT})
     assert teacher.asked == 2
 
 
@@ -90,18 +91,43 @@ def test_a_budget_that_is_large_enough_changes_nothing():
 def test_a_failed_request_gives_back_what_was_committed():
     budget, teacher = Budget(2.0), Priced([1.0], max_tokens=1, fails={0, 1})
     assert _ask_all(budget, teacher, 5) == (2, {"generate.server_error", SPENT})
-    assert budget.spent_usd == 2.0
+    assert budget.spent("usd") == 2.0
 
 
 def test_a_refusal_is_retryable_so_that_a_resumed_run_asks_again():
     async def run():
         with pytest.raises(TeacherError) as caught:
-            await Budget(1.0, 1.0).ask(Priced([1.0]), REQUEST)
+            await Budget(1.0, spent={"usd": 1.0}).ask(Priced([1.0]), REQUEST)
         return caught.value
 
     error = asyncio.run(run())
     assert (error.retryable, error.transient) == (True, False)
     assert "run.budget_usd = 1" in error.detail
+
+
+def test_a_budget_of_requests_counts_those_that_fail_too():
+    budget, teacher = Budget(requests=5), Priced([1.0], fails={0, 1})
+    assert _ask_all(budget, teacher, 50) == (3, {"generate.server_error", SPENT})
+    assert (budget.spent("requests"), teacher.asked) == (5, 5)
+
+
+def test_a_budget_of_tokens_takes_what_the_server_counts():
+    budget, teacher = Budget(tokens=10), Priced([1.0], max_tokens=1)
+    assert _ask_all(budget, teacher, 50) == (5, {SPENT})
+    assert budget.spent("tokens") == 10
+
+
+def test_the_first_limit_that_is_reached_ends_it():
+    teacher = Priced([1.0], max_tokens=1)
+    assert _ask_all(Budget(100.0, tokens=1000, requests=4), teacher, 50) == (4, {SPENT})
+    assert _ask_all(Budget(2.0, tokens=1000, requests=40), teacher, 50) == (2, {SPENT})
+    assert teacher.asked == 6
+
+
+def test_a_budget_is_none_where_the_config_sets_none():
+    assert Budget.of(RunSection(), {}) is None
+    budget = Budget.of(RunSection(budget_requests=3), {"requests": 2.0, "usd": 9.0})
+    assert _ask_all(budget, Priced([1.0]), 9) == (1, {SPENT})
 
 
 def test_a_cancelled_wait_leaves_nothing_committed():
@@ -112,7 +138,7 @@ def test_a_cancelled_wait_leaves_nothing_committed():
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert (budget.committed_usd, budget.spent_usd) == (0.0, 0.0)
+        assert (budget.committed("usd"), budget.spent("usd")) == (0.0, 0.0)
         return await budget.ask(teacher, REQUEST)
 
     assert asyncio.run(run())
@@ -132,8 +158,8 @@ def test_never_more_than_the_limit_where_answers_keep_their_bound(limit, costs, 
         update={"cost_per_million_tokens": max(costs) * 1e6, "sampling": _one_token()}
     )
     answered, _ = _ask_all(budget, bounded, count)
-    assert budget.spent_usd <= limit * (1 + 1e-6)
-    assert budget.committed_usd == 0.0
+    assert budget.spent("usd") <= limit * (1 + 1e-6)
+    assert budget.committed("usd") == 0.0
     assert answered <= count
 
 
@@ -162,7 +188,7 @@ def test_in_a_pool_what_is_left_fails_and_no_more_is_sent(
             sampling={"max_tokens": 8},
             max_concurrency=16,
         )
-        budget = Budget(limit_usd=10 * 8 * 1000 / 1e6)
+        budget = Budget(usd=10 * 8 * 1000 / 1e6)
         with TeacherPool([config], budget=budget) as pool:
             counts = pool.complete(
                 [requests_for(i) for i in range(100)], collected, threading.Event()
@@ -170,7 +196,7 @@ def test_in_a_pool_what_is_left_fails_and_no_more_is_sent(
         assert server.stats.requests == 10
     assert (counts.succeeded, counts.failed) == (10, 90)
     assert counts.reasons == {("t", SPENT): 90}
-    assert budget.spent_usd == pytest.approx(0.08)
+    assert budget.spent("usd") == pytest.approx(0.08)
     failures = [c for c in collected.by_id.values() if c.error]
     assert all(c.retryable for c in failures)
 
@@ -190,5 +216,6 @@ def test_a_budget_over_a_teacher_without_a_price_is_an_error():
 
 def test_the_budget_is_no_part_of_the_run():
     free = ["teachers.a.cost_per_million_tokens=0"]
-    more = parse_config(CONFIG, [*free, "run.budget_usd=2"])
+    others = ["run.budget_requests=9", "run.budget_tokens=9"]
+    more = parse_config(CONFIG, [*free, "run.budget_usd=2", *others])
     assert more.identity == parse_config(CONFIG, free).identity

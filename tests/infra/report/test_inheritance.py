@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arbitrage.infra.report.inheritance import Attribute, attributes, shifts
+from arbitrage.infra.report.confusion import LINES, WORDS
+from arbitrage.infra.report.inheritance import LCPR, Attribute, attributes, shifts
 
 SCORES = ("language_id.match", "lexical_diversity.mtld", "toxicity.toxicity")
 
@@ -38,6 +39,21 @@ _SCHEMA = {
     "chosen": pl.Boolean,
     **dict.fromkeys(SCORES, pl.Float32),
 }
+
+
+def judged(folder: Path, outcomes: list[tuple[float | None, float | None]]) -> Path:
+    """A run whose prompts have one answer each, with these line passes and word passes."""
+    rows = [
+        {**_candidate(str(n)), LINES: line, WORDS: word} for n, (line, word) in enumerate(outcomes)
+    ]
+    kinds = {**_SCHEMA, LINES: pl.Float32, WORDS: pl.Float32}
+    (folder / "candidates").mkdir()
+    (folder / "prompts").mkdir()
+    pl.DataFrame(rows, schema=kinds).write_ipc(folder / "candidates/part-00000.arrow")
+    sources = [f"s{n % 2}" for n in range(len(rows))]
+    asked = pl.DataFrame({"prompt_id": [row["prompt_id"] for row in rows], "source": sources})
+    asked.write_ipc(folder / "prompts/part-00000.arrow")
+    return folder
 
 
 def _candidate(
@@ -116,6 +132,43 @@ def test_toxicity_over_samples_is_the_worst_of_each_prompt(run_of: Any) -> None:
     assert (worst.mean, worst.prompts, worst.measured, worst.abstained) == (0.5, 2, 2, 1)
     toxic = found(run, "toxicity.probability")
     assert toxic.mean == 0.5
+
+
+def test_lcpr_is_the_harmonic_mean_of_the_two_rates(tmp_path: Path) -> None:
+    """Of four judged answers three pass by line, and of those two by words: 3/4 and 2/3."""
+    item = found(judged(tmp_path, [(1, 1), (1, 1), (1, 0), (0, None), (None, None)]), LCPR)
+    assert item.mean == pytest.approx(2 * 0.75 * (2 / 3) / (0.75 + 2 / 3))
+    assert (item.prompts, item.measured, item.abstained) == (4, 4, 1)
+    assert item.low is not None
+    assert item.high is not None
+    assert 0 <= item.low < item.mean < item.high <= 1
+
+
+def test_the_interval_of_lcpr_is_the_same_by_either_way_of_reckoning(tmp_path: Path) -> None:
+    """200 prompts have a bootstrap, 201 its normal approximation."""
+    pattern = [(1, 1), (1, 1), (1, 0), (0, None), (1, 1)] * 40
+    for folder, outcomes in (("few", pattern), ("many", [*pattern, (1, 1)])):
+        (tmp_path / folder).mkdir()
+        judged(tmp_path / folder, outcomes)
+    few, many = (found(tmp_path / folder, LCPR) for folder in ("few", "many"))
+    assert few.low == pytest.approx(many.low, abs=0.01)
+    assert few.high == pytest.approx(many.high, abs=0.01)
+
+
+def test_an_lcpr_of_all_passes_is_not_certain_and_none_is_invented(tmp_path: Path) -> None:
+    for folder in ("all", "nothing"):
+        (tmp_path / folder).mkdir()
+    sure = found(judged(tmp_path / "all", [(1, 1)] * 9), LCPR)
+    assert (sure.mean, sure.high) == (1.0, 1.0)
+    assert sure.low == pytest.approx(0.7, abs=0.01)
+    latin = attributes(judged(tmp_path / "nothing", [(1, None), (0, None)]))
+    assert LCPR not in {item.measure for item in latin}
+
+
+def test_by_source_the_sources_stand_in_the_teachers_place(tmp_path: Path) -> None:
+    run = judged(tmp_path, [(1, 1), (0, None), (1, 1), (0, None)])
+    means = {a.teacher: a.mean for a in attributes(run, "source") if a.measure == LINES}
+    assert means == {"s0": 1.0, "s1": 0.0}
 
 
 def test_shards_and_their_order_change_nothing(run_of: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arbitrage.infra.store.usage import UsageLog, read_usage, spent_usd
+from arbitrage.infra.store.usage import UsageLog, read_usage, spent
 from arbitrage.infra.teachers.base import Completion, Request, Sample, Usage
 
 SAMPLES = (Sample(0, "c0", 1), Sample(1, "c1", 2))
@@ -39,7 +39,7 @@ def test_usage_adds_up_over_processes_and_teachers(tmp_path):
     assert (a["cached_tokens"], a["reasoning_tokens"], a["untold"]) == (20, 15, 0)
     assert a["request_s"] == pytest.approx(10.0)
     assert usage["b"]["requests"] == 1
-    assert spent_usd(usage) == pytest.approx(3.0)
+    assert spent(usage)["usd"] == pytest.approx(3.0)
 
 
 def test_pauses_between_processes_are_not_counted_as_time(tmp_path):
