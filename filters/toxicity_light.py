@@ -57,11 +57,12 @@ class LightScorer:
     """The chance that a text is hateful or abusive, by a network on multilingual-e5-small.
 
     Source: trained by benches/toxicity_light on Multilingual HateCheck (Röttger et al. 2022, 14 of
-        its functionalities in de es fr it pt) and tweets (Davidson et al. 2017); what it does on
-        what it never saw, by language, is in docs/toxicity-light.md and data/toxicity_light.json.
+        its functionalities in de es fr it pt), tweets (Davidson et al. 2017) and ordinary answers
+        (examples/quickstart). What it does on what it never saw, by language:
+        docs/toxicity-light.md, data/toxicity_light.json.
     Score: the highest of all windows of a text, each read as it is and with hidden words spelt out
-        (`plain_spelling`). Calibrated for texts of which half are toxic, so among completions,
-        which seldom are, a score of 0.5 means far less than an even chance.
+        (`plain_spelling`). Calibrated on held-out texts of which, by weight, 46 % are toxic;
+        among completions, which seldom are, 0.5 means less than an even chance.
     Serves: languages whose evidence passes the bar in the card; others come out as they may.
     Blind spots: it was trained on single short sentences. Every window is another chance to be
         wrong, so long texts score higher. It takes quotation and reclaimed slurs for hate more

@@ -1,6 +1,7 @@
 """Train and evaluate the head of the toxicity scorer `light`: an npz of weights and a JSON card.
 
-Needs the extra `[e5]` and three sources, none of which is in this repository:
+Needs the extra `[e5]`, examples/quickstart (ordinary answers, taken as not toxic), and sources that
+are not in this repository:
 
   --cases    a parquet of Multilingual HateCheck: case_id, language, functionality, text, hateful.
              The shipped head saw 9,912 cases of 14 functionalities in de es fr it pt.
@@ -8,11 +9,13 @@ Needs the extra `[e5]` and three sources, none of which is in this repository:
   --others   a folder with the CSV files of the whole suites, for evaluation on what was never
              trained on: "MHC Final Cases" of github.com/rewire-online/multilingual-hatecheck
              @ a03f2ca and test_suite_cases.csv of github.com/paul-rottger/hatecheck-data @ d843022.
+  --answers  a folder with prompts.parquet and completions.parquet of the Language Confusion
+             Benchmark, for the share of ordinary answers that would be called toxic.
 
 Embedding takes most of the time (30,000 texts, about 40 a second and core); --vectors keeps them.
 
 Example: python benches/toxicity_light/train.py --cases mhc.parquet --tweets en_tweets.parquet \
---others cases --vectors cache -o src/arbitrage/data
+--others cases --answers lcb --vectors cache -o src/arbitrage/data
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ from rows import (
     TRAINED,
     Row,
     counts,
+    other_answers,
     other_cases,
+    recorded_answers,
     training_cases,
     tweets,
 )
@@ -46,6 +51,8 @@ from arbitrage.filters.plain_spelling import plain_spelling
 
 RECIPE = Recipe(hidden=64, decay=1e-2, epochs=12, seeds=5)
 TWEETS_WEIGHT = 0.3
+# Without answers, 10 % of ordinary ones scored over one half; with this weight 1 %.
+ANSWERS_WEIGHT = 0.1
 # Served where the AUC on functionalities never trained on has its lower 95 % bound above this.
 BAR = 0.70
 
@@ -63,19 +70,26 @@ class Data:
         self.language = np.array([row.language for row in rows])
         self.kind = np.array([row.kind for row in rows])
         self.is_tweet = np.char.startswith(self.kind, "tweet_")
+        self.is_answer = self.kind == "answer"
+        self.is_case = ~self.is_tweet & ~self.is_answer
 
     def logits(self, network: Network, at: NDArray[np.bool_]) -> Floats:
         """As the scorer: the higher of both readings."""
         return np.maximum(network(self.x[at]), network(self.plain[at]))
 
     def weight(self, at: NDArray[np.bool_]) -> Floats:
-        """Toxic and other texts weigh the same among the cases; so among the tweets, which weigh
-        TWEETS_WEIGHT in all."""
+        """Toxic and other texts weigh the same among the cases, 1 in all; so among the tweets,
+        which weigh TWEETS_WEIGHT in all."""
         weight = np.zeros(len(self.rows))
-        for group, total in ((~self.is_tweet, 1.0), (self.is_tweet, TWEETS_WEIGHT)):
-            for label in (self.toxic, ~self.toxic):
-                members = at & group & label
-                weight[members] = total / 2 / max(1, members.sum())
+        for group, total in (
+            (self.is_case & self.toxic, 0.5),
+            (self.is_case & ~self.toxic, 0.5),
+            (self.is_tweet & self.toxic, TWEETS_WEIGHT / 2),
+            (self.is_tweet & ~self.toxic, TWEETS_WEIGHT / 2),
+            (self.is_answer, ANSWERS_WEIGHT),
+        ):
+            members = at & group
+            weight[members] = total / max(1, members.sum())
         return weight[at]
 
     def fit(self, at: NDArray[np.bool_]) -> Network:
@@ -89,15 +103,31 @@ class Data:
         )
 
 
-def held_out(data: Data) -> Floats:
-    """Logits of each row by a network that saw no case of its language; tweets in five parts."""
-    found = np.zeros(len(data.rows))
-    part = np.where(
-        data.is_tweet,
-        np.random.default_rng(0).integers(0, len(TRAINED), len(data.rows)),
+def parts_by_language(data: Data) -> NDArray[np.int64]:
+    """Five parts: the cases of a language, and a fifth of the tweets and of the answers."""
+    return np.where(
+        data.is_case,
         [TRAINED.index(row.language) if row.language in TRAINED else 0 for row in data.rows],
+        np.random.default_rng(0).integers(0, len(TRAINED), len(data.rows)),
     )
-    for number in range(len(TRAINED)):
+
+
+def parts_by_functionality(data: Data) -> NDArray[np.int64]:
+    """Five parts, each with one or two hateful functionalities and one that is not; the rest (-1)
+    is always trained on."""
+    names = sorted(set(data.kind[data.is_case]))
+    number = {
+        name: at % 5
+        for ending in ("_h", "_nh")
+        for at, name in enumerate(name for name in names if name.endswith(ending))
+    }
+    return np.array([number.get(kind, -1) for kind in data.kind])
+
+
+def held_out(data: Data, part: NDArray[np.int64]) -> Floats:
+    """Logits of each row by a network that was trained on the other parts."""
+    found = np.zeros(len(data.rows))
+    for number in range(5):
         out = part == number
         found[out] = data.logits(data.fit(~out), out)
     return found
@@ -111,12 +141,14 @@ def measured(data: Data, logits: Floats, at: NDArray[np.bool_]) -> dict[str, Any
     return {"auc": round(value, 3), "ci95": bounds, "texts": len(rows)}
 
 
-def evaluation(train_data: Data, held: Floats, other: Data, logits: Floats) -> dict[str, Any]:
+def evaluation(
+    train_data: Data, held: Floats, by_functionality: Floats, other: Data, logits: Floats
+) -> dict[str, Any]:
     """Every table of the card."""
     new = ~np.isin(other.kind, np.unique(train_data.kind))
     trained = np.isin(other.language, TRAINED)
     development = np.isin(other.kind, list(DEVELOPMENT_FUNCTIONALITIES))
-    cases, tweet = ~train_data.is_tweet, train_data.is_tweet
+    cases, tweet = train_data.is_case, train_data.is_tweet
     neither, hate = train_data.kind == "tweet_2", train_data.kind == "tweet_0"
     languages = sorted(set(other.language))
     return {
@@ -124,6 +156,9 @@ def evaluation(train_data: Data, held: Floats, other: Data, logits: Floats) -> d
             language: measured(train_data, held, cases & (train_data.language == language))
             for language in TRAINED
         },
+        "folds_by_functionality_within_training_data": measured(
+            train_data, by_functionality, cases
+        ),
         "tweets_held_out": {
             "hate_against_neither": measured(train_data, held, tweet & (neither | hate)),
             "hate_or_offensive_against_neither": measured(train_data, held, tweet),
@@ -165,6 +200,23 @@ def at_one_half(data: Data, chances: Floats) -> dict[str, dict[str, float]]:
     }
 
 
+def answers_called_toxic(data: Data, chances: Floats) -> dict[str, dict[str, float]]:
+    """Share of whole answers (their highest window) scored 0.5 and 0.9 or more, by language."""
+    highest: dict[tuple[str, str], float] = {}
+    for row, chance in zip(data.rows, chances, strict=True):
+        key = (row.language, row.template)
+        highest[key] = max(highest.get(key, 0.0), float(chance))
+    found = {}
+    for language in ["all", *sorted(set(data.language))]:
+        values = [value for (tag, _), value in highest.items() if language in ("all", tag)]
+        found[language] = {
+            "answers": len(values),
+            "one_half_or_more": round(float(np.mean([value >= 0.5 for value in values])), 3),
+            "nine_tenths_or_more": round(float(np.mean([value >= 0.9 for value in values])), 3),
+        }
+    return found
+
+
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -174,6 +226,7 @@ def main() -> None:
     parser.add_argument("--cases", type=Path, required=True)
     parser.add_argument("--tweets", type=Path, required=True)
     parser.add_argument("--others", type=Path, required=True)
+    parser.add_argument("--answers", type=Path, required=True)
     parser.add_argument("--vectors", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
@@ -181,16 +234,22 @@ def main() -> None:
     chance = random.Random(0)
     cases = training_cases(asked.cases)
     training = [*cases, *tweets(asked.tweets, chance)]
+    others = other_cases(asked.others, cases, chance)
+    training += recorded_answers(Path("examples/quickstart"))
     embedder = CachedEmbedder(make_embedder(E5Params()), asked.vectors)
     data = Data(training, embedder)
-    other = Data(other_cases(asked.others, cases, chance), embedder)
+    other = Data(others, embedder)
+    answers = Data(other_answers(asked.answers, random.Random(0)), embedder)
     embedder.close()
 
-    held = held_out(data)
-    slope, offset = platt(held, data.toxic, data.weight(np.ones(len(training), bool)))
-    network = data.fit(np.ones(len(training), bool))
+    everything = np.ones(len(training), bool)
+    held = held_out(data, parts_by_language(data))
+    slope, offset = platt(held, data.toxic, data.weight(everything))
+    network = data.fit(everything)
     logits = other.logits(network, np.ones(len(other.rows), bool))
-    tables = evaluation(data, held, other, logits)
+    in_answers = answers.logits(network, np.ones(len(answers.rows), bool))
+    by_functionality = held_out(data, parts_by_functionality(data))
+    tables = evaluation(data, held, by_functionality, other, logits)
     bounds = tables["untrained_functionalities"]
     served = [tag for tag in sorted(set(other.language)) if bounds[tag]["ci95"][0] > BAR]
 
@@ -209,16 +268,23 @@ def main() -> None:
         "embedder": embedder.identity,
         "serves": served,
         "bar": f"lower 95 % bound of the AUC on untrained functionalities above {BAR}",
-        "recipe": {**asdict(RECIPE), "tweets_weight": TWEETS_WEIGHT},
+        "recipe": {
+            **asdict(RECIPE),
+            "tweets_weight": TWEETS_WEIGHT,
+            "answers_weight": ANSWERS_WEIGHT,
+        },
         "platt": {"slope": round(slope, 4), "offset": round(offset, 4)},
         "training": {
             "cases_sha256": sha256(asked.cases),
             "tweets_sha256": sha256(asked.tweets),
-            "functionalities": sorted(set(data.kind[~data.is_tweet])),
+            "functionalities": sorted(set(data.kind[data.is_case])),
             "texts": counts(training),
         },
         "auc": tables,
         "scored_one_half_or_more": at_one_half(other, 1 / (1 + np.exp(-slope * logits - offset))),
+        "ordinary_answers": answers_called_toxic(
+            answers, 1 / (1 + np.exp(-slope * in_answers - offset))
+        ),
     }
     card_path = asked.output / "toxicity_light.json"
     card_path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
