@@ -35,7 +35,7 @@ def test_hidden_words_are_spelt_out(text: str, plain: str) -> None:
         "",
         "A plain text, with I and a.",
         "In 2026, 10km at 4G, covid19, B2B, H2O, 3.14 and 50%",
-        "@user1 wrote to me@example.org",
+        "@user1 wrote to @some0ne",
         "第 一 次 见",
         "ก ข ค ง",
         "½ ﬁ Ⅳ ２０２６",
