@@ -86,11 +86,18 @@ class Embedder(ABC):
 
 def unit_rows(vectors: Vectors, identity: str) -> Vectors:
     """The rows at length 1; rows of zeros stay. EmbeddingError for NaN and infinity."""
-    # float64: squares of large float32 values overflow.
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors).astype(np.float64)
+        # Squares of very large and very small numbers leave float32.
+        doubtful = np.flatnonzero(~(np.isfinite(squares) & (squares > 1e-30)))
+        wide = vectors[doubtful].astype(np.float64)
+        squares[doubtful] = (wide * wide).sum(axis=1)
+        norms = np.sqrt(squares)
     if not np.isfinite(norms).all():
         raise EmbeddingError(
             f"{identity} gave a vector with a value that is not a finite number.",
             mend="Try the model in full precision.",
         )
-    return (vectors / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    unit = vectors / np.where(norms > 0, norms, 1.0).astype(np.float32)[:, None]
+    unit[doubtful] = wide / np.where(norms > 0, norms, 1.0)[doubtful, None]
+    return unit
