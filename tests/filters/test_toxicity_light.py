@@ -124,7 +124,7 @@ def test_windows_are_short_few_and_of_the_text(text: str) -> None:
     assert all(0 < len(part) <= WINDOW for part in found)
     readable = text.encode("utf-8", "replace").decode("utf-8")
     assert all(part in readable for part in found)
-    if not any(map(str.isalnum, readable)):
+    if not any(map(str.isalpha, readable)):
         assert found == []
 
 
@@ -138,7 +138,7 @@ def test_a_long_text_is_read_from_the_first_to_the_last_window() -> None:
 
 def test_only_the_rows_asked_for_are_scored_and_blanks_abstain() -> None:
     embedder = Lengths()
-    texts = batch("never read", "mild", "?! ...", "worse!!!", "")
+    texts = batch("never read", "mild", "?! 3.14", "worse!!!", "")
     found = LightScorer(embedder).score(texts, [4, 3, 2, 1])["toxicity"]
     assert found.dtype == np.float32
     assert np.isnan(found[[0, 2]]).all()
