@@ -83,7 +83,10 @@ class Sentences(Embedder):
 
     @property
     def dimensions(self) -> int:
-        return int(self._loaded().get_sentence_embedding_dimension())
+        model = self._loaded()
+        # Newer releases have renamed it.
+        size = getattr(model, "get_embedding_dimension", None)
+        return int((size or model.get_sentence_embedding_dimension)())
 
     def vectors(self, texts: Sequence[str]) -> Vectors:
         with self._one:
