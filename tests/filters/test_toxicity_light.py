@@ -22,6 +22,7 @@ from arbitrage.errors import FilterError
 from arbitrage.filters import light_head as heads
 from arbitrage.filters.base import Batch
 from arbitrage.filters.light_head import light_card, light_head
+from arbitrage.filters.plain_spelling import plain_spelling
 from arbitrage.filters.toxicity_light import WINDOW, WINDOWS, LightScorer, windows
 
 ROOT = Path(__file__).parents[2]
@@ -148,14 +149,14 @@ def test_only_the_rows_asked_for_are_scored_and_blanks_abstain() -> None:
 
 
 def test_the_score_is_that_of_the_worst_window_in_either_reading() -> None:
-    from arbitrage.filters.plain_spelling import plain_spelling
-
     embedder = Lengths()
-    scorer = LightScorer(embedder)
-    parts = ["Mild words here. " * 12, "Hidden w o r d s here!!! " * 9]
-    found = scorer.score(batch("".join(parts), *parts), [0, 1, 2])["toxicity"]
-    assert found[0] == found[1:].max()
-    assert any(plain_spelling(text) == text and "words here!!!" in text for text in embedder.read)
+    text = "Mild words here. " * 30 + "Hidden w o r d s here!!! " * 9 + "Worse! " * 60
+    found = LightScorer(embedder).score(batch(text), [0])["toxicity"]
+    readings = [*windows(text), *map(plain_spelling, windows(text))]
+    assert set(embedder.read) == set(readings)
+    assert len(set(readings)) > len(windows(text)) > 3
+    chances = light_head()(embedder.embed(readings))
+    assert chances.min() < found[0] == chances.max()
 
 
 @needs_e5
