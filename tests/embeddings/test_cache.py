@@ -158,6 +158,24 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         CachedEmbedder(Counting(), tmp_path / "file").embed(["a"])
 
 
+def test_a_folder_that_takes_no_files_is_said_and_costs_no_vector(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting()
+    cache = CachedEmbedder(counting, tmp_path)
+    cache.embed(["a"])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("arbitrage.embeddings.cache.os.replace", full)
+    with caplog.at_level(logging.WARNING):
+        cache.close()
+    assert "No space left" in caplog.text
+    np.testing.assert_array_equal(cache.embed(["a"]), PLAIN.embed(["a"]))
+    assert counting.seen == {"a": 1}
+
+
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

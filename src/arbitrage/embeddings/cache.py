@@ -36,7 +36,8 @@ class CachedEmbedder(Embedder):
     warning), left alone and not used: its texts are embedded anew.
 
     In memory: about 150 bytes for each known text, and vectors not yet written (at most `part` and
-    one call's). Vectors of files are memory-mapped, so the system may drop them.
+    one call's, or all where the folder turns out not to take files, which is logged). Vectors of
+    files are memory-mapped, so the system may drop them.
 
     Args:
         embedder: whose vectors to keep; it stays open when this one is closed.
@@ -131,8 +132,11 @@ class CachedEmbedder(Embedder):
         table = pa.ipc.open_file(pa.BufferReader(data)).read_all().combine_chunks()
         keys = table.column("key").to_pylist()
         flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=True)
+        self._know(keys, flat.reshape(len(keys), -1))
+
+    def _know(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         number = len(self._parts)
-        self._parts.append(flat.reshape(len(keys), -1))
+        self._parts.append(vectors)
         for row, key in enumerate(keys):
             self._places.setdefault(key, (number, row))
 
@@ -156,16 +160,15 @@ class CachedEmbedder(Embedder):
                 writer.write_table(table)
             content = sink.getvalue().to_pybytes()
             path = self._folder() / f"{xxhash.xxh3_128_hexdigest(content)}{_SUFFIX}"
+            self._read.add(path.name)
             try:
                 _write(path, content)
             except OSError as error:
                 # The vectors are right; only the next run will have to make them again.
                 log.warning("embedding cache: %s cannot be written, %s", path, error)
-            number = len(self._parts)
-            self._read.add(path.name)
-            self._parts.append(stacked)
-            for row, key in enumerate(new):
-                self._places.setdefault(key, (number, row))
+                self._know(list(new), stacked)
+            else:
+                self._take_in(path)  # mapped from the file, no longer in memory
 
     def close(self) -> None:
         """Write what is left. The embedder itself stays open."""

@@ -66,7 +66,7 @@ class EndpointParams(_Params):
     api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
     batch: int = Field(64, ge=1, le=2048, description="Texts in one request.")
     max_characters: int = Field(8_000, ge=1, description="Read of one text, from its start.")
-    timeout_s: float = Field(60.0, gt=0, description="For one request.")
+    timeout_s: float = Field(60.0, gt=0, description="For each pause of a server.")
     max_retries: int = Field(5, ge=0, le=100, description="After 429, 5xx and lost connections.")
 
 
