@@ -66,6 +66,10 @@ class FilterError(ArbitrageError):
     """A filter broke its contract (wrong length, infinite score) or cannot load what it needs."""
 
 
+class EmbeddingError(ArbitrageError):
+    """An embedder cannot load its model, reach its server, or gave something that is no vector."""
+
+
 class RouterError(ArbitrageError):
     """A router broke its own contract (rows do not sum to 1) or cannot route."""
 
