@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbitrage.filters.base import Batch
-from arbitrage.filters.toxicity import Toxicity, ToxicityParams, listed_terms, word_list
+from arbitrage.filters.toxicity import Toxicity, ToxicityParams
+from arbitrage.filters.toxicity_words import listed_terms, word_list
 
 
 def toxicity(text: str, language: str) -> float:
