@@ -42,8 +42,8 @@ class ToxicityParams(FilterParams):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where the model runs; auto takes a GPU where there is one."
     )
-    precision: Literal["float32", "bfloat16", "float16", "int8"] = Field(
-        "float32", description="Of the weights; int8 on the CPU only."
+    precision: Literal["float32", "float16"] = Field(
+        "float32", description="Of the model's products; float16 pays on a GPU."
     )
     tokens_per_batch: int | None = Field(
         None, ge=1, description="Most tokens at once, padding included; None: by device."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +36,7 @@ class _Loaded:
     """A model ready to score.
 
     Attributes:
+        half: whether matrices are multiplied in float16.
         columns: index of the logit of each measure.
         longest: tokens of a text that are read.
     """
@@ -45,6 +45,7 @@ class _Loaded:
     model: Any
     tokenizer: Any
     device: str
+    half: bool
     columns: list[int]
     longest: int
 
@@ -61,7 +62,8 @@ class DetoxifyScorer:
         model: name of a model of the library, which says measures and languages.
         checkpoint, config_path: `arbitrage.filters.detoxify_checkpoint.read_checkpoint`.
         device: "auto", "cpu" or "cuda".
-        precision: "float32", "bfloat16", "float16" or "int8" (linear layers, on the CPU).
+        precision: "float32", or "float16" for the products of matrices (scores within 0.01; what
+            overflows is computed in float32 again): docs/decisions/012.
         tokens_per_batch: None for TOKENS of the device. Where a GPU has no room for a batch it is
             halved.
     """
@@ -145,12 +147,10 @@ class DetoxifyScorer:
             checkpoint = read_checkpoint(self._name, self._path, self._folder)
             columns = self._columns(checkpoint)
             model, tokenizer = build(checkpoint, self._folder)
-            if self._precision == "int8":
-                model = _in_int8(torch, model)
-            else:
-                model = model.to(device=device, dtype=getattr(torch, self._precision))
             longest = min(tokenizer.model_max_length, _positions(model.config))
-            self._loaded = _Loaded(torch, model, tokenizer, device, columns, longest)
+            half = self._precision == "float16"
+            model = model.to(device)
+            self._loaded = _Loaded(torch, model, tokenizer, device, half, columns, longest)
         return self._loaded
 
     def _chosen_device(self, torch: Any) -> str:
@@ -160,13 +160,6 @@ class DetoxifyScorer:
                 'filters.toxicity.device is "cuda" and torch sees no GPU.',
                 mend='Set it to "auto" or "cpu", or install a torch built for this GPU.',
             )
-        if self._precision == "int8":
-            if self._device == "cuda":
-                raise FilterError(
-                    'filters.toxicity.precision "int8" is for the CPU and device is "cuda".',
-                    mend='Set precision = "bfloat16".',
-                )
-            return "cpu"
         return "cuda" if there and self._device != "cpu" else "cpu"
 
     def _columns(self, checkpoint: Checkpoint) -> list[int]:
@@ -205,10 +198,12 @@ def _forward(loaded: _Loaded, encoded: Sequence[Sequence[int]]) -> NDArray[np.fl
     )
     # Not by comparing with the padding's id: a text may spell it.
     mask = (torch.arange(ids.shape[1])[None, :] < lengths[:, None]).long()
+    inputs = {"input_ids": ids.to(loaded.device), "attention_mask": mask.to(loaded.device)}
     with torch.inference_mode():
-        logits = loaded.model(
-            input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device)
-        ).logits
+        with torch.autocast(loaded.device, dtype=torch.float16, enabled=loaded.half):
+            logits = loaded.model(**inputs).logits
+        if loaded.half and not logits.isfinite().all():
+            logits = loaded.model(**inputs).logits
         scores = logits[:, loaded.columns].float().sigmoid().cpu().numpy()
     found: NDArray[np.float32] = scores
     return found
@@ -218,10 +213,3 @@ def _positions(config: Any) -> int:
     """Longest input of a model. RoBERTa and XLM-R count positions from behind the padding's id."""
     longest = int(config.max_position_embeddings)
     return longest - config.pad_token_id - 1 if "roberta" in config.model_type else longest
-
-
-def _in_int8(torch: Any, model: Any) -> Any:
-    with warnings.catch_warnings():
-        # torch announces that its own quantisation goes to torchao, one day.
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
