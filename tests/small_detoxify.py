@@ -30,13 +30,14 @@ def write_checkpoint(
     texts: Sequence[str],
     longest: int = 32,
     vocabulary: int = 400,
+    logits: int = 9,
     spread: float = 0.7,
     **sizes: int,
 ) -> Path:
-    """Write config.json, the tokenizer, model.ckpt and model.safetensors; returns model.ckpt.
+    """Write config.json, the tokenizer and model.ckpt, whose path is returned.
 
     Args:
-        classes: of the first logits; the model has two more, as the released ones have 9 more.
+        classes: of the first logits; the released models too have more logits than classes.
         texts: their commonest pieces become tokens, beside the characters in them.
         longest: tokens that are read of a text.
         spread: standard deviation of the logits over the texts, nearly.
@@ -44,7 +45,6 @@ def write_checkpoint(
     """
     import torch
     import transformers
-    from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = _pieces(texts, vocabulary)
@@ -62,16 +62,14 @@ def write_checkpoint(
             "type_vocab_size": 1,
             **sizes,
         },
-        num_labels=len(classes) + 2,
+        num_labels=logits,
         initializer_range=0.06,
     )
     model = transformers.XLMRobertaForSequenceClassification(config).eval()
     _spread(torch, model, tokenizer, [*texts[:64]], spread)
-    config.id2label = dict(enumerate([*classes, "spare_1", "spare_2"]))
     config.architectures = ["XLMRobertaForSequenceClassification"]
     config.save_pretrained(folder)
-    write_ckpt(folder / "model.ckpt", model.state_dict(), folder, classes)
-    save_file(dict(model.state_dict()), folder / "model.safetensors")
+    write_ckpt(folder / "model.ckpt", model.state_dict(), folder, classes, num_classes=logits)
     return folder / "model.ckpt"
 
 
@@ -101,10 +99,13 @@ def label_config(folder: Path, classes: Sequence[str]) -> None:
 
 def _spread(torch: Any, model: Any, tokenizer: Any, texts: list[str], spread: float) -> None:
     """Scale and shift the last layer, so that the logits of the texts have mean 0 and `spread`."""
-    inputs = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    inputs = tokenizer(texts, padding=True, truncation=True, max_length=32, return_tensors="pt")
+    head = model.classifier.out_proj
     with torch.no_grad():
-        model.classifier.out_proj.weight *= (spread / model(**inputs).logits.std(0))[:, None]
-        model.classifier.out_proj.bias -= model(**inputs).logits.mean(0)
+        logits = model(**inputs).logits - head.bias
+        scale = spread / logits.std(0)
+        head.weight *= scale[:, None]
+        head.bias[:] = -logits.mean(0) * scale
 
 
 def _pieces(texts: Sequence[str], vocabulary: int) -> list[tuple[str, float]]:

@@ -255,10 +255,11 @@ def test_safetensors_score_as_the_checkpoint_does(folder: Path, tmp_path: Path) 
     from small_detoxify import CLASSES, label_config
 
     there = Path(shutil.copytree(folder, tmp_path / "model"))
+    _save_safetensors(there)
     label_config(there, [*CLASSES[1:], CLASSES[0], "spare_1", "spare_2"])
     with pytest.raises(FilterError, match="spare_1"):
         build(there, checkpoint=str(there / "model.safetensors")).load()
-    _cut_head(there, len(CLASSES))
+    _save_safetensors(there, logits=len(CLASSES))
     label_config(there, ["toxic", "severe_toxic", "obscene", "identity_hate", *CLASSES[4:]])
     safe = build(there, checkpoint=str(there / "model.safetensors"))
     ours, expected = of(safe, SENTENCES), of(build(folder), SENTENCES)
@@ -266,16 +267,16 @@ def test_safetensors_score_as_the_checkpoint_does(folder: Path, tmp_path: Path) 
         np.testing.assert_allclose(values, expected[name], atol=1e-5)
 
 
-def _cut_head(folder: Path, size: int) -> None:
-    """Leave the first logits only."""
-    from safetensors.torch import load_file, save_file
+def _save_safetensors(folder: Path, *, logits: int | None = None) -> None:
+    """The weights of model.ckpt as model.safetensors, of the head the first logits only."""
+    import torch
+    from safetensors.torch import save_file
 
-    path = folder / "model.safetensors"
-    weights = load_file(path)
+    weights = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
     for part in ("weight", "bias"):
         name = f"classifier.out_proj.{part}"
-        weights[name] = weights[name][:size].clone()
-    save_file(weights, path)
+        weights[name] = weights[name][:logits].clone()
+    save_file(weights, folder / "model.safetensors")
 
 
 def test_an_original_model_has_no_sexual_explicit(tmp_path: Path) -> None:
