@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import measured
-import pyarrow.parquet as pq
 import synthetic
 
 from arbitrage.filters.base import Batch, Filter
@@ -35,19 +34,6 @@ from arbitrage.registry import filters as registry
 
 _BATCH_ROWS = 4096
 _SHORTEST_WORDS = 50
-
-
-def recorded(folder: Path, most: int) -> tuple[list[str], list[str]]:
-    """Texts and their wanted languages: answers that are not empty, evenly thinned to `most`."""
-    prompts = pq.read_table(folder / "prompts.parquet").to_pylist()
-    language = {row["prompt_id"]: row["language"] for row in prompts}
-    rows = [
-        (row["completion"], language[row["prompt_id"]])
-        for row in pq.read_table(synthetic.recordings_file(folder)).to_pylist()
-        if row["completion"] and row["prompt_id"] in language
-    ]
-    rows = rows[:: max(1, len(rows) // most)][:most]
-    return [text for text, _ in rows], [tag for _, tag in rows]
 
 
 def batches(texts: list[str], languages: list[str]) -> list[Batch]:
@@ -158,7 +144,7 @@ def main() -> int:
     if asked.quick:
         asked.documents, asked.repeats = min(asked.documents, 300), 1
     where = measured.machine()
-    texts, languages = recorded(asked.recorded, asked.documents)
+    texts, languages = synthetic.recorded(asked.recorded, asked.documents)
     rows = filter_rows(asked.filters, texts, languages, asked.repeats)
     figures = {"documents": len(texts), **mtld_figures(texts, languages, asked.repeats)}
     measured.show(where, rows, figures, as_json=asked.json)

@@ -131,3 +131,16 @@ def _pieces(text: str) -> list[str]:
     if len(text) / max(1, len(words)) < 20:
         return [" ".join(words[i : i + _WORDS]) + " " for i in range(0, len(words), _WORDS)]
     return [text[i : i + _CHARACTERS] for i in range(0, len(text), _CHARACTERS)]
+
+
+def recorded(folder: Path, most: int) -> tuple[list[str], list[str]]:
+    """Texts and their wanted languages: answers that are not empty, evenly thinned to `most`."""
+    prompts = pq.read_table(folder / "prompts.parquet").to_pylist()
+    language = {row["prompt_id"]: row["language"] for row in prompts}
+    rows = [
+        (row["completion"], language[row["prompt_id"]])
+        for row in pq.read_table(recordings_file(folder)).to_pylist()
+        if row["completion"] and row["prompt_id"] in language
+    ]
+    rows = rows[:: max(1, len(rows) // most)][:most]
+    return [text for text, _ in rows], [tag for _, tag in rows]

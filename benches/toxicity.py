@@ -8,8 +8,8 @@ shorter, one in a hundred has 400 words), or, with --recorded DIR, the answers o
 holds prompts.parquet (prompt_id, prompt, language) and a table of completions, thinned evenly, in
 the order of the file. The tokenizer has the words that recur in them, and single characters.
 
-What is gained depends on how much lengths differ: where answers were cut at one length (`--recorded`
-with the Language Confusion Benchmark, 100 tokens) there is little padding to save.
+What is gained depends on how much lengths differ: where all answers were cut at one length, as
+those recorded for the Language Confusion Benchmark at 100 tokens, there is little padding to save.
 
   library   `Detoxify.predict` on --batch texts at a time, as they stand in the file
   ours      the filter `toxicity` on all of them
@@ -35,7 +35,6 @@ from typing import Any
 import measured
 import numpy as np
 import synthetic
-from filters import recorded
 
 from arbitrage.filters.base import Batch
 from arbitrage.filters.toxicity import Toxicity, ToxicityParams
@@ -116,7 +115,9 @@ def main() -> None:
     where = measured.machine() | {
         name: metadata.version(name) for name in ("torch", "transformers", "detoxify")
     }
-    pairs = zip(*recorded(options.recorded or synthetic.QUICKSTART, sys.maxsize), strict=True)
+    pairs = zip(
+        *synthetic.recorded(options.recorded or synthetic.QUICKSTART, sys.maxsize), strict=True
+    )
     served = [(text, tag) for text, tag in pairs if tag in _SERVED]
     count = 24 if options.quick else options.texts
     if options.recorded:
