@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib import import_module
@@ -111,10 +112,11 @@ def needed(module: str) -> Any:
 def _fetched(model: str) -> Any:
     torch, url = needed("torch"), needed("detoxify.detoxify").MODEL_URLS[model]
     try:
-        # The file's name holds the beginning of its SHA-256.
-        return torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", weights_only=True, check_hash=True, progress=False
-        )
+        # It says on standard output what it fetches. The name holds the beginning of the SHA-256.
+        with redirect_stdout(sys.stderr):
+            return torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", weights_only=True, check_hash=True, progress=False
+            )
     except _refusals(torch) as error:
         raise FilterError(
             f"the weights of Detoxify's model {model} cannot be had from {url}: {_first(error)}.",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import math
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -344,21 +349,64 @@ def test_every_bad_checkpoint_is_an_error_that_says_the_mend(folder: Path, tmp_p
         with pytest.raises(FilterError, match=what) as caught:
             build(folder, checkpoint=path).load()
         assert caught.value.mend
-    with pytest.raises(FilterError, match="no model could be built") as caught:
-        build(folder, huggingface_config_path=str(tmp_path / "empty")).load()
-    assert "config.json" in caught.value.mend
+    hub = tmp_path / "hub.ckpt"
+    write_ckpt(hub, weights, folder, CLASSES, model_type="nobody-here/no-such-model")
+    for params in (
+        {"huggingface_config_path": str(tmp_path / "empty")},
+        {"huggingface_config_path": None, "checkpoint": str(hub)},
+    ):
+        with pytest.raises(FilterError, match="no model could be built") as caught:
+            build(folder, **params).load()
+        assert "config.json" in caught.value.mend
 
 
-def test_weights_that_cannot_be_fetched_are_an_error_with_the_address(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.fixture
+def served(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a folder with the checkpoint, as the library's release is served."""
+    for name, value in (("TORCH_HOME", str(tmp_path / "cache")), ("no_proxy", "127.0.0.1")):
+        monkeypatch.setenv(name, value)
+    whole = (folder / "model.ckpt").read_bytes()
+    for prefix in (hashlib.sha256(whole).hexdigest()[:8], "00000000"):
+        (tmp_path / f"model-{prefix}.ckpt").write_bytes(whole)
+    handler = partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+    gc.collect()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+# torch.hub does not close its connections.
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+def test_the_release_is_fetched_once_and_must_have_its_hash(
+    folder: Path,
+    served: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import torch
     from detoxify import detoxify
 
-    monkeypatch.setitem(detoxify.MODEL_URLS, "multilingual", "http://127.0.0.1:9/m-0b549669.ckpt")
-    torch.hub.set_dir(str(tmp_path))
-    with pytest.raises(FilterError, match=r"cannot be had from http://127\.0\.0\.1:9") as caught:
-        Toxicity(ToxicityParams(scorer="detoxify")).load()
+    digest = hashlib.sha256((folder / "model.ckpt").read_bytes()).hexdigest()[:8]
+    monkeypatch.setitem(detoxify.MODEL_URLS, "multilingual", f"{served}/model-{digest}.ckpt")
+    expected = of(build(folder), SENTENCES)
+    fetched = of(build(folder, checkpoint=None), SENTENCES)
+    assert capsys.readouterr().out == ""  # a program may be reading it
+    assert all((fetched[name] == expected[name]).all() for name in expected)
+    monkeypatch.setitem(detoxify.MODEL_URLS, "multilingual", f"{served}/model-00000000.ckpt")
+    with pytest.raises(FilterError, match="invalid hash value"):
+        build(folder, checkpoint=None).load()
+    monkeypatch.setitem(detoxify.MODEL_URLS, "multilingual", f"{served}/none-{digest}.ckpt")
+    with pytest.raises(FilterError, match=f"cannot be had from {served}") as caught:
+        build(folder, checkpoint=None).load()
     assert "filters.toxicity.checkpoint" in caught.value.mend
 
 
