@@ -11,6 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from arbitrage.filters.base import Batch
+from arbitrage.filters.toxicity import Toxicity, ToxicityParams
+
 CLASSES = (
     "toxicity",
     "severe_toxicity",
@@ -20,7 +25,27 @@ CLASSES = (
     "threat",
     "sexual_explicit",
 )
+WORDS = ["you", "are", "a", "lovely", "stupid", "day", "is", "the", "worst", "of", "friends", "and"]
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+
+
+def _sentences() -> list[str]:
+    draw = np.random.default_rng(3)
+    texts = [" ".join(draw.choice(WORDS, size)) for size in draw.integers(1, 60, 90)]
+    return [*texts, *texts[:7], "word", "?!... - ;", "😀🎉🖕", "<pad> <s> </s> <mask> <pad>"]
+
+
+SENTENCES = _sentences()
+
+
+def build(folder: Path, **params: Any) -> Toxicity:
+    given = {"checkpoint": str(folder / "model.ckpt"), "huggingface_config_path": str(folder)}
+    return Toxicity(ToxicityParams.model_validate({"scorer": "detoxify", **given, **params}))
+
+
+def of(scorer: Toxicity, texts: Sequence[str], language: str = "en") -> dict[str, Any]:
+    batch = Batch(texts, [language] * len(texts), [None] * len(texts))
+    return dict(scorer.score(batch).measures)
 
 
 def write_checkpoint(
