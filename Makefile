@@ -72,7 +72,7 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 	@$(COMPILE) $(HASHED) --no-deps --group local -o requirements-local.lock
 	@$(COMPILE) $(LINUX) tests/vllm/requirements.in --override tests/vllm/overrides.txt -o requirements-vllm.lock
-	@$(COMPILE) $(LINUX) tests/detoxify/requirements.in --override tests/detoxify/overrides.txt -c requirements.lock -o requirements-detoxify.lock
+	@$(COMPILE) $(LINUX) tests/detoxify_environment/requirements.in --override tests/detoxify_environment/overrides.txt -c requirements.lock -o requirements-detoxify.lock
 
 clean: ## remove .venv, .venv-vllm, .venv-detoxify, caches and build output; runs/ stays
 	rm -rf $(VENV) $(VLLM) $(DETOXIFY) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
