@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -90,13 +90,19 @@ class FilterParams(BaseModel):
         bounds = {name for name in cls.model_fields if name.startswith(("min_", "max_"))}
         return frozenset(bounds | {"on_abstain"})
 
+    @classmethod
+    def operational_fields(cls) -> frozenset[str]:
+        """Fields that say where and in what portions to measure: stored scores stay valid."""
+        return frozenset()
+
 
 class Filter(ABC):
     """One measurement. A subclass is registered with `@register(name, version=1)`.
 
     Class attributes:
         Params: pydantic model of its parameters, a FilterParams.
-        measures: names of its float measures; columns are `FILTER.MEASURE`.
+        measures: names of its float measures; columns are `FILTER.MEASURE`. Where they depend on
+            the params: those of the default params, and `measures_of` says the others.
         labels: names of its string labels.
         causes: threshold field -> the cause it gives as a reason, where that reads better than the
             field's own name (`{"min_match": "wrong_language"}`).
@@ -110,6 +116,15 @@ class Filter(ABC):
     def __init__(self, params: Any) -> None:
         self.params = params
 
+    @classmethod
+    def measures_of(cls, params: Any) -> tuple[str, ...]:  # noqa: ARG003 - most do not depend on it
+        """Its measures with these params, known before any text and without loading anything."""
+        return cls.measures
+
+    def load(self, languages: Collection[str] | None = None) -> None:  # noqa: B027
+        """Load what measuring texts in these languages (None: in any) will need, so that what is
+        missing is known before the work begins: a FilterError that says the mend."""
+
     @abstractmethod
     def score(self, batch: Batch) -> Scores:
         """Measure a batch. Pure: the same batch gives the same scores, and the batch is unchanged.
@@ -122,5 +137,5 @@ class Filter(ABC):
 
 
 def measuring_hash(params: FilterParams) -> str:
-    """Hash of the params that change scores; thresholds are left out."""
-    return params_hash(params, exclude=params.deciding_fields())
+    """Hash of the params that change scores; thresholds and operational fields are left out."""
+    return params_hash(params, exclude=params.deciding_fields() | params.operational_fields())

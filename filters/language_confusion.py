@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar, Literal
@@ -13,10 +13,10 @@ import numpy as np
 from pydantic import Field
 
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
-from arbitrage.filters.tokenisers import TOKENISERS
+from arbitrage.filters.tokenisers import TOKENISERS, load_authors_tokens
 from arbitrage.filters.word_lists import english_words
 from arbitrage.language_labels import tag_of_label
-from arbitrage.language_model import first_labels, labels_for
+from arbitrage.language_model import first_labels, labels_for, load_model
 from arbitrage.languages import base_language
 
 # WPR of other languages is of no use where they are written in Latin letters. These are the ones of
@@ -122,6 +122,13 @@ class LanguageConfusion(Filter):
     @cached_property
     def _all_have_a_to_z(self) -> bool:
         return all(map(_LOWER.search, self._english))
+
+    def load(self, languages: Collection[str] | None = None) -> None:
+        load_model(self.params.model)
+        _ = self._english
+        if self.params.tokens == "authors":
+            known = ("zh", "ja") if languages is None else languages
+            load_authors_tokens({base_language(language) for language in known})
 
     def score(self, batch: Batch) -> Scores:
         size = len(batch)

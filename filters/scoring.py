@@ -16,6 +16,7 @@ from arbitrage.errors import FilterError
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, measuring_hash
 from arbitrage.filters.matching import RunFilter, RunSketch, empty_sketch, sketch_keys
 from arbitrage.registry import filters as registry
+from arbitrage.registry import params_hash
 from arbitrage.schema import GENERATED, asked_texts, conform, score_fields, scored_schema
 
 # A filter sees at most this much at once: its memory is bounded whatever the shard size.
@@ -37,7 +38,7 @@ def filter_columns(name: str, params: FilterParams) -> list[pa.Field]:
     entry = registry.get(name)
     metadata = {"filter": entry.identity, "params": measuring_hash(params)}
     return score_fields(
-        {f"{name}.{measure}": metadata for measure in entry.plugin.measures},
+        {f"{name}.{measure}": metadata for measure in entry.plugin.measures_of(params)},
         {f"{name}.{label}": metadata for label in entry.plugin.labels},
     )
 
@@ -169,16 +170,16 @@ def measure(name: str, params: FilterParams, batch: Batch) -> dict[str, NDArray[
 
 def _checked(
     name: str,
-    params: FilterParams,  # noqa: ARG001
+    params: FilterParams,
     scores: Scores,
     length: int,
 ) -> dict[str, NDArray[Any]]:
     plugin = registry.get(name).plugin
-    _same_names(name, "measures", plugin.measures, scores.measures)
+    measures = plugin.measures_of(params)
+    _same_names(name, "measures", measures, scores.measures)
     _same_names(name, "labels", plugin.labels, scores.labels)
     columns: dict[str, NDArray[Any]] = {
-        f"{name}.{key}": _checked_measure(f"{name}.{key}", scores, key, length)
-        for key in plugin.measures
+        f"{name}.{key}": _checked_measure(f"{name}.{key}", scores, key, length) for key in measures
     }
     for key in plugin.labels:
         columns[f"{name}.{key}"] = _checked_label(f"{name}.{key}", scores, key, length)
@@ -188,7 +189,7 @@ def _checked(
 def built_filter(name: str, params: FilterParams) -> Filter:
     """The filter of this process for these params, built on first use and shared by all threads."""
     plugin = cast("type[Filter]", registry.get(name).plugin)
-    key = (plugin, measuring_hash(params))
+    key = (plugin, params_hash(params, exclude=params.deciding_fields()))
     if key not in _built:
         with _building:
             if key not in _built:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from importlib import import_module
 from itertools import chain
@@ -56,6 +56,14 @@ TOKENISERS: dict[str, Callable[[str, str], Iterable[str]]] = {
     "authors": authors_tokens,
     "icu": icu_tokens,
 }
+
+
+def load_authors_tokens(languages: Collection[str]) -> None:
+    """Load what `authors_tokens` needs for these base languages; FilterError where it lacks."""
+    if "zh" in languages:
+        _chinese()
+    if "ja" in languages:
+        _japanese()
 
 
 @cache

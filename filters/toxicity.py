@@ -1,131 +1,141 @@
-"""How toxic a completion is, by a transparent list of words."""
+"""How toxic a completion is, by a scorer of your choice: a list of words or a trained model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+import regex
+from pydantic import Field, model_validator
 
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
-from arbitrage.filters.segmentation import segments
+from arbitrage.filters.toxicity_detoxify import DetoxifyScorer
+from arbitrage.filters.toxicity_light import LightScorer
+from arbitrage.filters.toxicity_scorer import ToxicityScorer
+from arbitrage.filters.toxicity_words import WordsScorer
 
-# The list has one Norwegian part, written in Bokmål with some Nynorsk.
-_LISTED_AS = {"nb": "no", "nn": "no", "tl": "fil"}
-
-
-@dataclass(frozen=True, slots=True)
-class WordList:
-    """The listed terms of one language, and how far to look for one from its first characters.
-
-    Attributes:
-        terms: folded terms of one or more words.
-        longest: first one or two characters -> length of the longest term that begins so.
-    """
-
-    terms: frozenset[str]
-    longest: dict[str, int]
-
-    def hits(self, parts: Sequence[str]) -> int:
-        """Number of listed terms among the segments, longest first and without overlaps.
-
-        A term counts only where it begins and ends at a word boundary.
-        """
-        found, position, total = 0, 0, len(parts)
-        while position < total:
-            limit = self.longest.get(parts[position][:2], 0)
-            term, after, end = "", position, 0
-            while after < total and len(term) < limit:
-                term += parts[after]
-                after += 1
-                if term in self.terms:
-                    end = after
-            found += end > 0
-            position = end or position + 1
-        return found
-
-
-@cache
-def listed_terms() -> dict[str, tuple[str, ...]]:
-    """Every listed term as in the source, by language."""
-    text = resources.files("arbitrage").joinpath("data/toxic_words.tsv").read_text("utf-8")
-    terms: dict[str, list[str]] = {}
-    for line in text.splitlines()[1:]:
-        language, term = line.split("\t")
-        terms.setdefault(language, []).append(term)
-    return {language: tuple(found) for language, found in terms.items()}
-
-
-@cache
-def word_list(language: str) -> WordList | None:
-    """The list for a tag: that of the tag itself and of every shorter form of it; None without any.
-
-    >>> word_list("zh-Hant-TW") is not None, word_list("vi") is None
-    (True, True)
-    """
-    parts = language.split("-")
-    tags = ["-".join(parts[: length + 1]) for length in range(len(parts))]
-    tags[0] = _LISTED_AS.get(tags[0], tags[0])
-    terms = frozenset(
-        "".join(segments(term, language)) for tag in tags for term in listed_terms().get(tag, ())
-    )
-    longest: dict[str, int] = {}
-    for term in terms:
-        for prefix in {term[:1], term[:2]}:
-            longest[prefix] = max(longest.get(prefix, 0), len(term))
-    return WordList(terms, longest) if terms else None
-
-
-def single_spaced(parts: Sequence[str]) -> list[str]:
-    """Segments with one space for any run of white space, and none at the ends.
-
-    >>> single_spaced(["\\n", "bad", " ", "\\n", "word", " "])
-    ['bad', ' ', 'word']
-    """
-    spaced: list[str] = []
-    for part in parts:
-        if not part.isspace():
-            spaced.append(part)
-        elif spaced and spaced[-1] != " ":
-            spaced.append(" ")
-    return spaced[:-1] if spaced and spaced[-1] == " " else spaced
+_VISIBLE = regex.compile(r"[^\s\p{Other}]")
 
 
 class ToxicityParams(FilterParams):
-    """The scorer and the threshold."""
+    """The scorer, what only some scorers take, and the threshold."""
 
-    scorer: Literal["words"] = Field("words", description="What scores: the list of words.")
+    scorer: Literal["words", "light", "detoxify"] = Field(
+        "words",
+        description="What scores: a list of words, a small head on e5, or a model of Detoxify.",
+    )
     max_toxicity: float | None = Field(
         None, ge=0, le=1, description="Most toxicity of a kept text."
     )
+    untrained: Literal["abstain", "score"] = Field(
+        "abstain", description="What a model does in a language that it was not trained on."
+    )
+    model: Literal["multilingual", "original", "unbiased", "original-small", "unbiased-small"] = (
+        Field("multilingual", description="Which of Detoxify's models.")
+    )
+    checkpoint: str | None = Field(
+        None, description="Path of its weights (.ckpt or .safetensors); without, the release's."
+    )
+    huggingface_config_path: str | None = Field(
+        None, description="Folder of config.json and the tokenizer; without, from the hub."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the model runs; auto takes a GPU where there is one."
+    )
+    precision: Literal["float32", "float16"] = Field(
+        "float32", description="Of the model's products; float16 pays on a GPU."
+    )
+    tokens_per_batch: int | None = Field(
+        None, ge=1, description="Most tokens at once, padding included; None: by device."
+    )
+
+    @model_validator(mode="after")
+    def _belong_to_the_scorer(self) -> ToxicityParams:
+        taken = SCORERS[self.scorer].params
+        for name in sorted(set().union(*(other.params for other in SCORERS.values())) - taken):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                takers = " or ".join(f'"{key}"' for key, it in SCORERS.items() if name in it.params)
+                raise ValueError(
+                    f'the scorer "{self.scorer}" does not take "{name}". Set scorer to {takers}, '
+                    f"or drop {name}."
+                )
+        return self
+
+    @classmethod
+    def operational_fields(cls) -> frozenset[str]:
+        return frozenset({"device", "tokens_per_batch"})
 
 
-@register("toxicity", version=1)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One choice of `scorer`.
+
+    Attributes:
+        build: makes the scorer; cheap and without I/O, for its measures are asked of it as well.
+        params: the fields of ToxicityParams that only some scorers take and this one does.
+    """
+
+    build: Callable[[ToxicityParams], ToxicityScorer]
+    params: frozenset[str] = frozenset()
+
+
+def _detoxify(params: ToxicityParams) -> ToxicityScorer:
+    return DetoxifyScorer(
+        params.model,
+        checkpoint=params.checkpoint,
+        config_path=params.huggingface_config_path,
+        device=params.device,
+        precision=params.precision,
+        tokens_per_batch=params.tokens_per_batch,
+    )
+
+
+SCORERS: Mapping[str, Kind] = {
+    "words": Kind(lambda _: WordsScorer()),
+    "light": Kind(lambda _: LightScorer(), frozenset({"untrained"})),
+    "detoxify": Kind(
+        _detoxify,
+        frozenset({"untrained", "model", "checkpoint", "huggingface_config_path"})
+        | ToxicityParams.operational_fields()
+        | {"precision"},
+    ),
+}
+
+
+@register("toxicity", version=2)
 class Toxicity(Filter):
-    """Scores toxicity by the number of listed obscene and abusive terms in each text.
+    """Scores how toxic a text is, by a list of words or by a trained classifier.
 
-    Source: List of Dirty, Naughty, Obscene, and Otherwise Bad Words (LDNOOBW, CC BY 4.0): 2,663
-        terms in ar cs da de en eo es fa fi fil fr fr-CA hi hu it ja kab ko nl no pl pt ru sv th tlh
-        tr zh.
-    Reads: texts; languages, each text against the list of its wanted language alone.
-    Writes: `toxicity.toxicity`, float32 [n].
-    Score: 1 - 0.5 ** n for n listed terms in the text, repetitions counted: 0, 0.5, 0.75, 0.875 ...
-        up to 1; higher is worse. Longest terms first, no overlaps, case ignored, and only where a
-        term begins and ends at a word boundary (in Chinese, Japanese and Thai those of the ICU
-        dictionary).
-    Rejects: max_toxicity; any value under 0.5 rejects a text with one listed term.
-    Abstains: where the language has no list (vi, id, bn ...) and on empty or white-space texts.
-    Cost: about 6 MB of text a second on one core.
-    Blind spots: it finds profanity, not hate: on English tweets its AUC is 0.87, on the functional
-        hate tests of Multilingual HateCheck it is at chance (0.46 to 0.48 in de es fr it pt).
-        Threats without swear words, misspellings, leet, scripts other than the list's (Hindi is
-        listed in Latin letters only) and languages other than the wanted one pass; quotations and
-        medicine do not. Inflected Korean, Turkish, Finnish or Hungarian forms pass unless listed.
-        Long texts collect more hits than short ones.
+    Source: `scorer = "words"`: LDNOOBW, 2,663 obscene and abusive terms in 28 languages
+        (`arbitrage.filters.toxicity_words`). `scorer = "light"`: our head on multilingual-e5-small
+        (`arbitrage.filters.toxicity_light`). `scorer = "detoxify"`: the models of L. Hanu and
+        Unitary team, Detoxify, trained on Jigsaw's comments
+        (`arbitrage.filters.toxicity_detoxify`).
+    Reads: texts; languages.
+    Writes: `toxicity.toxicity`, float32 [n]; with detoxify also `toxicity.severe_toxicity`,
+        `toxicity.obscene`, `toxicity.identity_attack`, `toxicity.insult`, `toxicity.threat` and,
+        but for the original models, `toxicity.sexual_explicit`.
+    Score: 0 to 1, higher is worse. words: 1 - 0.5 ** n for n listed terms in the text, repetitions
+        counted: 0, 0.5, 0.75 ... light: a calibrated chance. detoxify: the model's probabilities.
+    Rejects: max_toxicity; with words any value under 0.5 rejects a text with one listed term.
+    Abstains: on texts without a visible character; words where the language has no list (vi, id,
+        bn ...), light where its card has no evidence (all but ar de en es fr it nl pl pt zh),
+        detoxify where the model was not trained on it (multilingual: all but en es fr it pt ru tr;
+        the others: all but en); the last two unless `untrained = "score"`.
+    Cost: words about 6 MB of text a second on one core; light about 8 answers of 330 characters;
+        detoxify: docs/performance.md.
+    Blind spots: words finds profanity, not hate: on English tweets its AUC is 0.87, on the
+        functional hate tests of Multilingual HateCheck it is at chance (0.46 to 0.48 in de es fr it
+        pt). Threats without swear words, misspellings, leet, scripts other than the list's (Hindi
+        is listed in Latin letters only) and languages other than the wanted one pass; quotations
+        and medicine do not. Inflected Korean, Turkish, Finnish or Hungarian forms pass unless
+        listed. Long texts collect more hits than short ones. light takes quotation for hate more
+        often than a reader would (docs/toxicity-light.md). detoxify reads the first 512 tokens,
+        goes by the wanted language and not by the text's own, scores higher where identities are
+        named or somebody swears in jest (its authors say so), and knows comments on the web: an
+        answer that refuses or quotes may score high.
 
     >>> from arbitrage.filters.base import Batch
     >>> texts = ["What a lovely day", "Holy shit, this crap again", "chào bạn"]
@@ -136,14 +146,34 @@ class Toxicity(Filter):
 
     Params = ToxicityParams
     measures = ("toxicity",)
+    params: ToxicityParams
+
+    def __init__(self, params: ToxicityParams) -> None:
+        super().__init__(params)
+        self.scorer = SCORERS[params.scorer].build(params)
+
+    @classmethod
+    def measures_of(cls, params: ToxicityParams) -> tuple[str, ...]:
+        return SCORERS[params.scorer].build(params).measures
+
+    def load(self, languages: Collection[str] | None = None) -> None:  # noqa: ARG002 - any language
+        self.scorer.load()
 
     def score(self, batch: Batch) -> Scores:
-        values = np.full(len(batch), np.nan, dtype=np.float32)
-        for index, (parts, language) in enumerate(
-            zip(batch.segments, batch.languages, strict=True)
-        ):
-            listed = word_list(language)
-            spaced = single_spaced(parts)
-            if listed is not None and spaced:
-                values[index] = 1 - 0.5 ** listed.hits(spaced)
-        return Scores({"toxicity": values})
+        everywhere = self.params.untrained == "score"
+        served = {tag: everywhere or self.scorer.serves(tag) for tag in set(batch.languages)}
+        rows = [
+            row
+            for row, (text, language) in enumerate(zip(batch.texts, batch.languages, strict=True))
+            if served[language] and _VISIBLE.search(text)
+        ]
+        values = {
+            name: np.full(len(batch), np.nan, dtype=np.float32) for name in self.scorer.measures
+        }
+        if rows:
+            for name, found in self.scorer.score(batch, rows).items():
+                values[name][rows] = found
+        return Scores(values)
+
+    def close(self) -> None:
+        self.scorer.close()

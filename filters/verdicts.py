@@ -92,12 +92,13 @@ def rules(config: RunConfig) -> list[Rule]:
     found = []
     for name, params in _params(config).items():
         plugin = registry.get(name).plugin
+        measures = plugin.measures_of(params)
         for field, limit in params.thresholds().items():
             side, measure = field[:3], field[4:]
-            if measure not in plugin.measures:
+            if measure not in measures:
                 raise FilterError(
                     f'the filter "{name}" has a threshold "{field}" and no measure "{measure}".',
-                    known=plugin.measures,
+                    known=measures,
                     mend="Name the field min_MEASURE or max_MEASURE.",
                 )
             cause = plugin.causes.get(field, field)

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from arbitrage import registry
 from arbitrage.config import RunConfig, TeacherConfig, load_config
 from arbitrage.errors import ArbitrageError
-from arbitrage.filters.scoring import score_table
+from arbitrage.filters.base import Batch, FilterParams
+from arbitrage.filters.scoring import built_filter, measure
 from arbitrage.infra.sources import SourceSummary, check_source
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
-from arbitrage.schema import GENERATED, PROMPTS, table_of
+from arbitrage.schema import PROMPTS, table_of
 from arbitrage.tasks.matching import check_earlier
 
 
@@ -39,12 +40,13 @@ def preflight(path: Path, overrides: Iterable[str] = ()) -> Iterator[Finding]:
         yield Finding("config", False, str(error))
         return
     yield Finding("config", True, f"{path} is valid")
-    yield _tried("source", lambda: describe(check_source(config.prompts)))
+    languages: set[str] = set()
+    yield _tried("source", lambda: _look_at_source(config, languages))
     for teacher in config.teachers:
         yield _tried(f"teacher {teacher.name}", lambda teacher=teacher: _ask(teacher))  # type: ignore[misc]
     yield _tried("router", lambda: _route_nothing(config))
     for name in config.filters:
-        yield _tried(f"filter {name}", lambda name=name: _score_one(config, name))  # type: ignore[misc]
+        yield _tried(f"filter {name}", lambda name=name: _score_one(config, name, languages))  # type: ignore[misc]
     yield _tried("output", lambda: check_output(config))
 
 
@@ -83,9 +85,29 @@ def _route_nothing(config: RunConfig) -> str:
     return f"{registry.routers.get(config.router.kind).identity} fits the pool"
 
 
-def _score_one(config: RunConfig, name: str) -> str:
-    only = config.model_copy(update={"filters": {name: config.filters[name]}})
-    row = {"prompt_id": "check", "language": "en", "text": "One short sentence to measure."}
-    check_earlier(only)
-    score_table(table_of([row], GENERATED), {}, only, {})
-    return f"{registry.filters.get(name).identity} loads and measures"
+def _look_at_source(config: RunConfig, languages: set[str]) -> str:
+    """Describe the source, and add the languages of its first rows to `languages`."""
+    summary = check_source(config.prompts)
+    languages.update(summary.sample.prompts["language"].to_pylist())
+    return describe(summary)
+
+
+def _score_one(config: RunConfig, name: str, languages: set[str]) -> str:
+    params = cast("FilterParams", config.filter_params[name])
+    check_earlier(config.model_copy(update={"filters": {name: config.filters[name]}}))
+    scorer = built_filter(name, params)
+    scorer.load(languages)
+    measure(name, params, Batch(["One short sentence to measure."], ["en"], [None]))
+    found = f"{registry.filters.get(name).identity} loads and measures"
+    if _one_language(config):
+        return found
+    try:
+        scorer.load()
+    except ArbitrageError as error:
+        # Rows behind the first ones may be in any language, and may as well not be.
+        return f"{found} the languages of the first rows; others it may not: {error}"
+    return found
+
+
+def _one_language(config: RunConfig) -> bool:
+    return config.prompts.language != "detect" and ":" not in config.prompts.language

@@ -146,7 +146,10 @@ def test_installing_the_wheel_adds_one_top_level_name(
         cwd=tmp_path)  # fmt: skip
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "requirements-local.lock", "requirements-vllm.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    [*LOCKS, *(f"requirements-{suite}.lock" for suite in ("local", "vllm", "detoxify"))],
+)
 def test_a_lock_knows_no_machine_and_hashes_everything(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert re.findall(r"https?://|file:|^-|^/|find-links| @ ", text, re.MULTILINE) == []
@@ -169,6 +172,17 @@ def test_the_locks_agree_and_meet_what_the_project_asks_for() -> None:
     for requirement in map(Requirement, declared):
         versions = run_pins[normal(requirement.name)]
         assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_detoxify_sees_the_packages_of_a_run() -> None:
+    # Its environment stands in front of .venv: what is in both must be the same.
+    run_pins, beside = pins("requirements.lock"), pins("requirements-detoxify.lock")
+    differing = {
+        name: versions
+        for name, versions in beside.items()
+        if name in run_pins and not set(versions) <= set(run_pins[name])
+    }
+    assert differing == {}
 
 
 def test_prefect_and_vllm_can_share_an_environment() -> None:

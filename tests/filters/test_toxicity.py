@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from types import ModuleType
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from arbitrage.filters.base import Batch
-from arbitrage.filters.toxicity import Toxicity, ToxicityParams, listed_terms, word_list
+from arbitrage.errors import FilterError
+from arbitrage.filters.base import Batch, measuring_hash
+from arbitrage.filters.scoring import built_filter, close_filters, filter_columns
+from arbitrage.filters.toxicity import SCORERS, Toxicity, ToxicityParams
+from arbitrage.filters.toxicity_detoxify import batches_of
+from arbitrage.filters.toxicity_words import listed_terms, word_list
 
 
 def toxicity(text: str, language: str) -> float:
@@ -73,7 +81,7 @@ def test_a_language_without_a_list_abstains(language: str) -> None:
     assert np.isnan(toxicity("shit", language))
 
 
-@pytest.mark.parametrize("text", ["", "  \n"])
+@pytest.mark.parametrize("text", ["", "  \n", "\u200b\u200d", "\x00\x1b"])
 def test_an_empty_text_abstains(text: str) -> None:
     assert np.isnan(toxicity(text, "en"))
 
@@ -94,6 +102,90 @@ def test_one_more_listed_term_never_lowers_the_score(found: list[str]) -> None:
     more = f"{text} . shit" if text else "shit"
     before = toxicity(text, "en") if text else 0.0
     assert before < toxicity(more, "en") <= 1
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"checkpoint": "x.ckpt"}, 'the scorer "words" does not take "checkpoint"'),
+        ({"untrained": "score"}, 'the scorer "words" does not take "untrained"'),
+        ({"scorer": "words", "precision": "float16"}, 'Set scorer to "detoxify"'),
+        ({"scorer": "perspective"}, "'words' or 'detoxify'"),
+        ({"scorer": "detoxify", "model": "large"}, "'multilingual'"),
+        ({"scorer": "detoxify", "tokens_per_batch": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_a_param_that_is_not_the_scorers_is_an_error(params: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ToxicityParams(**params)
+
+
+def test_params_go_through_a_manifest_and_back() -> None:
+    for params in (ToxicityParams(), ToxicityParams(scorer="detoxify", device="cpu")):
+        assert ToxicityParams(**params.model_dump(mode="json", exclude_none=True)) == params
+
+
+def test_the_table_of_scorers_is_what_the_params_offer() -> None:
+    assert get_args(ToxicityParams.model_fields["scorer"].annotation) == tuple(SCORERS)
+    fields = set(ToxicityParams.model_fields)
+    for name, kind in SCORERS.items():
+        assert kind.params <= fields
+        assert kind.build(ToxicityParams(scorer=name)).measures[0] == "toxicity"
+
+
+def test_columns_are_known_from_the_params_before_anything_is_loaded() -> None:
+    named = {
+        model: [
+            field.name.removeprefix("toxicity.")
+            for field in filter_columns("toxicity", ToxicityParams(scorer="detoxify", model=model))
+        ]
+        for model in ("multilingual", "original")
+    }
+    original = ["toxicity", "severe_toxicity", "obscene", "identity_attack", "insult", "threat"]
+    assert named == {"multilingual": [*original, "sexual_explicit"], "original": original}
+    assert [field.name for field in filter_columns("toxicity", ToxicityParams())] == [
+        "toxicity.toxicity"
+    ]
+
+
+def test_where_it_runs_changes_no_hash_and_builds_another() -> None:
+    here, there = (ToxicityParams(scorer="detoxify", device=device) for device in ("cpu", "auto"))
+    assert measuring_hash(here) == measuring_hash(there)
+    assert built_filter("toxicity", here) is not built_filter("toxicity", there)
+    assert measuring_hash(here) != measuring_hash(
+        ToxicityParams(scorer="detoxify", model="unbiased")
+    )
+    close_filters()
+
+
+@pytest.mark.parametrize("module", ["torch", "detoxify"])
+def test_a_missing_library_is_named_with_its_mend(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    monkeypatch.setitem(sys.modules, module, None)
+    scorer = Toxicity(ToxicityParams(scorer="detoxify"))
+    batch = Batch(["some text"], ["en"], [None])
+    for attempt in (scorer.load, lambda: scorer.score(batch)):
+        with pytest.raises(FilterError, match=f'needs the package "{module}"') as caught:
+            attempt()
+        assert 'pip install "multilingual-arbitrage[detoxify]"' in caught.value.mend
+    # Where there is nothing to score nothing is needed.
+    assert np.isnan(
+        scorer.score(Batch(["", "हाँ"], ["en", "hi"], [None] * 2)).measures["insult"]
+    ).all()
+
+
+@given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 5_000))
+def test_batches_hold_every_text_once_and_no_more_tokens_than_asked(
+    lengths: list[int], limit: int
+) -> None:
+    batches = list(batches_of(lengths, limit))
+    assert sorted(row for rows in batches for row in rows) == list(range(len(lengths)))
+    longest = [max(lengths[row] for row in rows) for rows in batches]
+    assert longest == sorted(longest, reverse=True)
+    for rows, most in zip(batches, longest, strict=True):
+        assert len(rows) * most <= limit or len(rows) == 1
 
 
 def test_terms_are_found_in_decomposed_text_too() -> None:

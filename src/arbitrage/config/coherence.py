@@ -80,8 +80,8 @@ def measured_columns(config: RunConfig) -> list[str]:
     """Every `FILTER.MEASURE` column that the configured filters write."""
     return [
         f"{name}.{measure}"
-        for name in config.filters
-        for measure in registry.filters.get(name).plugin.measures
+        for name, params in config.filter_params.items()
+        for measure in registry.filters.get(name).plugin.measures_of(params)
     ]
 
 

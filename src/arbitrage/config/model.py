@@ -384,4 +384,8 @@ class RunConfig(Strict):
             }
             for teacher, section in zip(self.teachers, data["teachers"], strict=True)
         ]
+        for name, params in self.filter_params.items():
+            operational: frozenset[str] = getattr(params, "operational_fields", frozenset)()
+            values = data["filters"][name].items()
+            data["filters"][name] = {k: v for k, v in values if k not in operational}
         return hash_of(data)
