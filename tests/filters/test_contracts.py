@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import doctest
 import importlib
 import re
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,13 @@ from hypothesis import strategies as st
 from arbitrage import registry
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores
 from arbitrage.filters.matching import RunFilter, RunSketch, empty_sketch
+from arbitrage.filters.toxicity import ToxicityParams
 
 ENTRIES = registry.filters.entries()
+# A trained scorer of the filter toxicity, with all that it takes to load one.
+LIGHT = dataclasses.replace(
+    registry.filters.get("toxicity"), params=partial(ToxicityParams, scorer="light")
+)
 LANGUAGES = ["ar", "en", "hi", "ja", "ko", "ru", "th", "tr", "vi", "zh", "mas", "xx-unknown", ""]
 SECTIONS = ["Source", "Reads", "Writes", "Score", "Rejects", "Abstains", "Cost", "Blind spots"]
 
@@ -110,12 +117,17 @@ def same(one: Scores, other: Scores) -> bool:
     ) and all(list(label) == list(other.labels[name]) for name, label in one.labels.items())
 
 
-by_name = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def identified(entry: registry.Entry[Any]) -> str:
+    return "toxicity-light" if entry is LIGHT else entry.name
+
+
+by_name = pytest.mark.parametrize("entry", ENTRIES, ids=identified)
+by_scorer = pytest.mark.parametrize("entry", [*ENTRIES, LIGHT], ids=identified)
 OVER_RUN = [entry for entry in ENTRIES if issubclass(entry.plugin, RunFilter)]
 text_by_text = pytest.mark.parametrize(
-    "entry", [entry for entry in ENTRIES if entry not in OVER_RUN], ids=lambda entry: entry.name
+    "entry", [entry for entry in (*ENTRIES, LIGHT) if entry not in OVER_RUN], ids=identified
 )
-over_run = pytest.mark.parametrize("entry", OVER_RUN, ids=lambda entry: entry.name)
+over_run = pytest.mark.parametrize("entry", OVER_RUN, ids=identified)
 
 
 def test_the_filters_that_ship_are_registered() -> None:
@@ -125,7 +137,7 @@ def test_the_filters_that_ship_are_registered() -> None:
     assert "near_duplicate" in names
 
 
-@by_name
+@by_scorer
 def test_awkward_texts_in_every_language_are_scored_without_an_error(
     entry: registry.Entry[Any],
 ) -> None:
@@ -136,7 +148,7 @@ def test_awkward_texts_in_every_language_are_scored_without_an_error(
             check(scorer, scorer.score(batch), len(AWKWARD))
 
 
-@by_name
+@by_scorer
 def test_the_batch_is_unchanged_and_the_same_batch_gets_the_same_scores(
     entry: registry.Entry[Any],
 ) -> None:
@@ -204,7 +216,7 @@ def test_candidates_without_a_text_get_no_score(entry: registry.Entry[Any]) -> N
     assert all(list(label) == [None, None] for label in scores.labels.values())
 
 
-@by_name
+@by_scorer
 def test_a_text_without_a_letter_or_digit_is_a_count_of_nothing_or_abstained(
     entry: registry.Entry[Any],
 ) -> None:
@@ -216,7 +228,7 @@ def test_a_text_without_a_letter_or_digit_is_a_count_of_nothing_or_abstained(
         assert not invented.any() or values.tolist() == lengths, name
 
 
-@by_name
+@by_scorer
 def test_an_empty_batch_gives_empty_scores(entry: registry.Entry[Any]) -> None:
     scorer = build(entry)
     check(scorer, scorer.score(Batch([], [], [])), 0)
