@@ -23,6 +23,7 @@ from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.verify import verify_run
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import generate_candidates, open_teachers
+from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.rounds import stage_round
@@ -57,6 +58,7 @@ def complete(config: RunConfig, run_id: str = "r") -> Path:
                 route_prompts(uri, shard)
                 generate_candidates(uri, shard)
                 score_candidates(uri, shard)
+            match_candidates.fn(uri, last)
             merge_moments.fn(uri, last)
             if asked["over"]:
                 break
@@ -155,7 +157,7 @@ def test_n_are_chosen_or_all_there_are_and_the_account_adds_up(
 def dying() -> Iterator[list[int]]:
     """A countdown of writes in the run folder: at 0 the process "dies"; empty: never."""
     left: list[int] = []
-    write = Folder._write
+    write = Folder.write
 
     def counted(self: Folder, *given: Any) -> Any:
         if left:
@@ -165,7 +167,7 @@ def dying() -> Iterator[list[int]]:
         return write(self, *given)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Folder, "_write", counted)
+        patched.setattr(Folder, "write", counted)
         yield left
 
 
@@ -210,3 +212,19 @@ def test_what_was_never_asked_is_told_prompt_by_prompt(configs: ModuleType, tmp_
         "4 of 4 wanted were accepted before its turn came": 5,
         'select.exact wants no candidates in "tr"': 2,
     }
+
+
+def test_duplicates_are_not_accepted_so_that_further_prompts_are_asked(
+    configs: ModuleType, tmp_path: Path
+) -> None:
+    """Answers read the same where the ids are as long: 10 of one kind, 2 of the other."""
+    data = data_of(configs, tmp_path, {"th": [True] * 12}, exact=2)
+    data["filters"]["near_duplicate"] = {"max_exact": 0}
+    path = complete(configs.parsed(data))
+    assert verify_run(path).problems == []
+    (row,) = open_run(path).manifest["limits"]
+    assert (row["chosen"], row["short"]) == (2, 0)
+    data["run"]["output"] = str(tmp_path / "more")
+    data["select"]["exact"] = 3
+    (row,) = open_run(complete(configs.parsed(data))).manifest["limits"]
+    assert (row["chosen"], row["short"], row["asked"]) == (2, 1, 12)
