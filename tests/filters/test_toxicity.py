@@ -109,8 +109,9 @@ def test_one_more_listed_term_never_lowers_the_score(found: list[str]) -> None:
     [
         ({"checkpoint": "x.ckpt"}, 'the scorer "words" does not take "checkpoint"'),
         ({"untrained": "score"}, 'the scorer "words" does not take "untrained"'),
+        ({"scorer": "light", "model": "original"}, 'the scorer "light" does not take "model"'),
         ({"scorer": "words", "precision": "float16"}, 'Set scorer to "detoxify"'),
-        ({"scorer": "perspective"}, "'words' or 'detoxify'"),
+        ({"scorer": "perspective"}, "'words', 'light' or 'detoxify'"),
         ({"scorer": "detoxify", "model": "large"}, "'multilingual'"),
         ({"scorer": "detoxify", "tokens_per_batch": 0}, "greater than or equal to 1"),
     ],
