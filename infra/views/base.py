@@ -68,7 +68,7 @@ class View(ABC):
         """Whether the view must see every shard before it writes a row."""
         return False
 
-    def survey(self, candidates: pa.Table, rewards: Rewards | None) -> Any:
+    def survey(self, candidates: pa.Table, rewards: Rewards | None) -> Any:  # noqa: ARG002
         """What `settled` has to know of one shard; small beside the shard's texts."""
         return None
 
