@@ -5,12 +5,13 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local check test lint types bench vllm test-local test-vllm test-install lock clean
+.PHONY: help demo demo-local check test lint types bench vllm train test-local test-vllm test-train test-install lock clean
 
 PYTHON = python3
 UV     = uv
 VENV   = .venv
 VLLM   = .venv-vllm
+TRAIN  = .venv-train
 BIN    = $(VENV)/bin
 # -qq leaves errors only; --no-compile, because most of what is installed is never imported.
 PIP    = $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile
@@ -58,6 +59,11 @@ test-vllm: $(VENV)/.dev $(VLLM)/.weights ## distill through a real vLLM server, 
 
 vllm: $(VLLM)/.weights ## vLLM for the CPU and two small models in .venv-vllm (Linux x86-64, minutes, 5 GB)
 
+test-train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
+	@$(ENV) HF_HUB_OFFLINE=1 $(TRAIN)/bin/python -m pytest -rs -m train tests/train
+
+train: $(TRAIN)/.installed ## torch for the CPU and TRL in .venv-train (Linux x86-64, minutes, 1 GB)
+
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
 	@$(ENV) $(BIN)/python tests/install_clean.py
 
@@ -66,9 +72,10 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(LOCK) --group dev -c requirements.lock -o requirements-dev.lock
 	@$(COMPILE) $(HASHED) --no-deps --group local -o requirements-local.lock
 	@$(COMPILE) $(LINUX) tests/vllm/requirements.in --override tests/vllm/overrides.txt -o requirements-vllm.lock
+	@$(COMPILE) $(LINUX) tests/train/requirements.in --override tests/train/overrides.txt -c requirements.lock -o requirements-train.lock
 
-clean: ## remove .venv, .venv-vllm, caches and build output; runs/ stays
-	rm -rf $(VENV) $(VLLM) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .venv-vllm, .venv-train, caches and build output; runs/ stays
+	rm -rf $(VENV) $(VLLM) $(TRAIN) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The default index only: a lock must not know the machine that made it.
@@ -121,4 +128,16 @@ $(VLLM)/.installed: requirements-vllm.lock
 
 $(VLLM)/.weights: $(VLLM)/.installed tests/vllm/weights.py
 	@$(SERVER_ENV) $(VLLM)/bin/python tests/vllm/weights.py $(VLLM)/weights
+	@touch $@
+
+# TRL and torch stand beside .venv and not in it, and see what is in it: `make test` runs without.
+TRAIN_PIP     = $(TRAIN)/bin/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
+TRAIN_PURELIB = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+$(TRAIN)/.installed: $(VENV)/.dev requirements-train.lock
+	@echo "Making $(TRAIN) with torch for the CPU and TRL (some minutes, 1 GB) ..."
+	@$(BIN)/python -m venv --clear $(TRAIN)
+	@$(BIN)/python -c $(TRAIN_PURELIB) > "$$($(TRAIN)/bin/python -c $(TRAIN_PURELIB))/beside.pth"
+	@$(TRAIN_PIP) $(TORCH) 2>/dev/null || $(TRAIN_PIP) --index-url $(TORCH_INDEX) $(TORCH)
+	@$(TRAIN_PIP) --require-hashes -r requirements-train.lock
 	@touch $@

@@ -146,7 +146,9 @@ def test_installing_the_wheel_adds_one_top_level_name(
         cwd=tmp_path)  # fmt: skip
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "requirements-local.lock", "requirements-vllm.lock"])
+@pytest.mark.parametrize(
+    "lock", [*LOCKS, *(f"requirements-{name}.lock" for name in ("local", "vllm", "train"))]
+)
 def test_a_lock_knows_no_machine_and_hashes_everything(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert re.findall(r"https?://|file:|^-|^/|find-links| @ ", text, re.MULTILINE) == []

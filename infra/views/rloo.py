@@ -25,7 +25,7 @@ from arbitrage.schema import MESSAGES
 _OF_PROMPTS = ("source", "task", "reference")
 _LISTS = {
     "candidate_ids": "candidate_id",
-    "completions": "text",
+    "answers": "text",
     "teachers": "teacher",
     "sum_logprobs": "sum_logprob",
     "completion_tokens": "completion_tokens",
@@ -60,14 +60,14 @@ class Rloo(View):
     """One row a prompt with all its candidates, for leave-one-out and other group estimators.
 
     Writes `prompt` (its turns), `prompt_id`, `language`, `source`, `task`, `reference`, `k` (int32)
-    and lists of length k in the order of the candidates: `candidate_ids`, `completions` (texts),
+    and lists of length k in the order of the candidates: `candidate_ids`, `answers` (texts),
     `teachers`, `sum_logprobs` (of the teacher, null where it gave none), `completion_tokens`,
     `propensities` (probability that the router drew this teacher), `kept`, `rewards` and
     `advantages` (float64: the reward less the mean of the others).
 
     Source: Ahmadian et al. 2024 (RLOO). No candidate is in a group twice; those without a reward
     (NaN) are in none. TRL's RLOOTrainer samples anew and reads `prompt` alone, the other columns
-    reach its reward functions by name.
+    reach its reward functions by name (so none is called `completions`, which is TRL's own).
     """
 
     Params = RlooParams
