@@ -7,6 +7,7 @@ tested is that the columns fit, not that anything is learned. No network, no GPU
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
