@@ -193,7 +193,7 @@ def settings(kind: Any, folder: Path, **further: Any) -> Any:
         ({"reasoning": "field", "markers": ["length_bucket"]}, True),
     ],
 )
-def test_sft_trainer_takes_a_step(tmp_path, model, tokenizer, view, params, streaming):
+def test_sft_trainer_takes_a_step(tmp_path, model, tokenizer, view, params, streaming):  # noqa: PLR0917
     from trl import SFTConfig, SFTTrainer
 
     one_step(

@@ -45,21 +45,18 @@ def settled(view, *shards):
 @QUIET
 @given(
     drawn=st.lists(CANDIDATE, max_size=24),
-    policies=st.lists(st.sampled_from(POLICIES), min_size=1, max_size=3),
-    ratio=st.sampled_from([None, 1.0, 2.0]),
-    most=st.integers(1, 3),
-    max_margin=st.sampled_from([None, 1.5]),
+    params=st.fixed_dictionaries(
+        {
+            "policy": st.lists(st.sampled_from(POLICIES), min_size=1, max_size=3),
+            "max_length_ratio": st.sampled_from([None, 1.0, 2.0]),
+            "pairs_per_prompt": st.integers(1, 3),
+            "max_margin": st.sampled_from([None, 1.5]),
+        }
+    ),
 )
-def test_every_pair_of_every_policy_keeps_the_rules(
-    build, make_view, drawn, policies, ratio, most, max_margin
-):
-    view = make_view(
-        "preference",
-        policy=policies,
-        max_length_ratio=ratio,
-        pairs_per_prompt=most,
-        max_margin=max_margin,
-    )
+def test_every_pair_of_every_policy_keeps_the_rules(build, make_view, drawn, params):
+    view = make_view("preference", **params)
+    ratio, max_margin = params["max_length_ratio"], params["max_margin"]
     table = view.rows(*shard(build, drawn))
     table.validate(full=True)
     by_id = {f"c{i}": row for i, row in enumerate(drawn)}
@@ -83,7 +80,7 @@ def test_every_pair_of_every_policy_keeps_the_rules(
         made[pair["prompt_id"], pair["policy"]] += 1
         assert (pair["chosen_id"], pair["rejected_id"]) not in seen
         seen.add((pair["chosen_id"], pair["rejected_id"]))
-    assert all(count <= most for count in made.values())
+    assert all(count <= params["pairs_per_prompt"] for count in made.values())
 
 
 FOUR = [
@@ -172,23 +169,22 @@ def test_params_that_contradict_each_other_are_refused():
 @QUIET
 @given(
     drawn=st.lists(CANDIDATE, max_size=40),
-    share=st.sampled_from([None, 0.34, 0.5, 0.8, 1.0]),
-    most=st.sampled_from([None, 1, 3]),
-    dedup=st.booleans(),
+    caps=st.fixed_dictionaries(
+        {
+            "max_teacher_share": st.sampled_from([None, 0.34, 0.5, 0.8, 1.0]),
+            "max_per_language": st.sampled_from([None, 1, 3]),
+            "dedup": st.booleans(),
+        }
+    ),
     cut=st.integers(0, 6),
 )
-def test_caps_hold_over_all_shards_in_any_order(build, make_view, drawn, share, most, dedup, cut):
+def test_caps_hold_over_all_shards_in_any_order(build, make_view, drawn, caps, cut):
+    share, most, dedup = caps.values()
     named = [(*row, f"c{i}") for i, row in enumerate(drawn)]
     halves = [[row for row in named if row[0] < cut], [row for row in named if row[0] >= cut]]
 
     def pairs_of(parts):
-        view = make_view(
-            "preference",
-            pairs_per_prompt=3,
-            max_teacher_share=share,
-            max_per_language=most,
-            dedup=dedup,
-        )
+        view = make_view("preference", pairs_per_prompt=3, **caps)
         shards = []
         for part in parts:
             prompts, candidates, rewards = shard(build, [row[:-1] for row in part])
