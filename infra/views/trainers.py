@@ -5,7 +5,8 @@ LLaMA-Factory (`sharegpt` with role and content tags, system turns allowed), Ope
 prompts `--input_key input`, for DPO `--prompt_key input`, always `--apply_chat_template`). Read in
 the code of TRL 1.16, verl 0.9.1, axolotl 0.19, LLaMA-Factory 0.9.5 and OpenRLHF 0.11.2. KTO:
 axolotl (`user_defined`, one user turn a prompt) and LLaMA-Factory (`kto_tag`) besides TRL;
-verl and OpenRLHF have none. Groups: TRL, verl and OpenRLHF sample anew, so they get prompts and references.
+verl and OpenRLHF have none. Groups: TRL, verl and OpenRLHF sample anew, so they get prompts and
+references.
 """
 
 from __future__ import annotations
