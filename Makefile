@@ -5,13 +5,14 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local check test lint types bench vllm detoxify test-local test-vllm test-detoxify test-install lock clean
+.PHONY: help demo demo-local check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-install lock clean
 
 PYTHON = python3
 UV     = uv
 VENV   = .venv
 VLLM   = .venv-vllm
 DETOXIFY = .venv-detoxify
+TRAIN  = .venv-train
 BIN    = $(VENV)/bin
 # -qq leaves errors only; --no-compile, because most of what is installed is never imported.
 PIP    = $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile
@@ -64,6 +65,11 @@ test-detoxify: $(DETOXIFY)/.installed ## the Detoxify library on a small model w
 
 detoxify: $(DETOXIFY)/.installed ## torch for the CPU and the Detoxify library in .venv-detoxify (Linux x86-64, minutes, 1 GB)
 
+test-train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
+	@$(ENV) HF_HUB_OFFLINE=1 $(TRAIN)/bin/python -m pytest -rs -m train tests/train
+
+train: $(TRAIN)/.installed ## torch for the CPU and TRL in .venv-train (Linux x86-64, minutes, 1 GB)
+
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
 	@$(ENV) $(BIN)/python tests/install_clean.py
 
@@ -73,9 +79,10 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(COMPILE) $(HASHED) --no-deps --group local -o requirements-local.lock
 	@$(COMPILE) $(LINUX) tests/vllm/requirements.in --override tests/vllm/overrides.txt -o requirements-vllm.lock
 	@$(COMPILE) $(LINUX) tests/detoxify_environment/requirements.in --override tests/detoxify_environment/overrides.txt -c requirements.lock -o requirements-detoxify.lock
+	@$(COMPILE) $(LINUX) tests/train/requirements.in --override tests/train/overrides.txt -c requirements.lock -o requirements-train.lock
 
-clean: ## remove .venv, .venv-vllm, .venv-detoxify, caches and build output; runs/ stays
-	rm -rf $(VENV) $(VLLM) $(DETOXIFY) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .venv-vllm, .venv-detoxify, .venv-train, caches and build output; runs/ stays
+	rm -rf $(VENV) $(VLLM) $(DETOXIFY) $(TRAIN) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The default index only: a lock must not know the machine that made it.
@@ -130,14 +137,21 @@ $(VLLM)/.weights: $(VLLM)/.installed tests/vllm/weights.py
 	@$(SERVER_ENV) $(VLLM)/bin/python tests/vllm/weights.py $(VLLM)/weights
 	@touch $@
 
-# Detoxify and torch stand beside .venv and not in it, and see what is in it: `make test` runs without.
-DETOXIFY_PIP = $(DETOXIFY)/bin/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
-PURELIB      = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+# What needs torch stands beside .venv and not in it, and sees what is in it: `make test` runs without.
+PURELIB    = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+BESIDE_PIP = $(@D)/bin/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
+BESIDE     = $(BIN)/python -m venv --clear $(@D) && \
+             $(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth" && \
+             { $(BESIDE_PIP) $(TORCH) 2>/dev/null || $(BESIDE_PIP) --index-url $(TORCH_INDEX) $(TORCH); }
 
 $(DETOXIFY)/.installed: $(VENV)/.dev requirements-detoxify.lock
 	@echo "Making $(DETOXIFY) with torch for the CPU and Detoxify (some minutes, 1 GB) ..."
-	@$(BIN)/python -m venv --clear $(DETOXIFY)
-	@$(BIN)/python -c $(PURELIB) > "$$($(DETOXIFY)/bin/python -c $(PURELIB))/beside.pth"
-	@$(DETOXIFY_PIP) $(TORCH) 2>/dev/null || $(DETOXIFY_PIP) --index-url $(TORCH_INDEX) $(TORCH)
-	@$(DETOXIFY_PIP) --require-hashes -r requirements-detoxify.lock
+	@$(BESIDE)
+	@$(BESIDE_PIP) --require-hashes -r requirements-detoxify.lock
+	@touch $@
+
+$(TRAIN)/.installed: $(VENV)/.dev requirements-train.lock
+	@echo "Making $(TRAIN) with torch for the CPU and TRL (some minutes, 1 GB) ..."
+	@$(BESIDE)
+	@$(BESIDE_PIP) --require-hashes -r requirements-train.lock
 	@touch $@

@@ -14,8 +14,9 @@ from arbitrage.filters.moments import Moments
 from arbitrage.filters.selection import objective_values
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.views.base import View
+from arbitrage.infra.views.base import Rewards, View
 from arbitrage.infra.views.saved import save_view
+from arbitrage.infra.views.summary import Summary
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
 
@@ -28,19 +29,33 @@ from arbitrage.tasks.policy import unfinished, worth_retrying
     result_serializer="json",
 )
 def write_view(uri: str, name: str, shards: int) -> dict[str, Any]:
-    """Write a view as `datasets.save_to_disk` would; returns its rows and files."""
+    """Write a view as `datasets.save_to_disk` would; returns its rows, files and summary."""
     run = unfinished(uri)
-    view = registry.views.get(name).plugin(run.config.view_params[name])
+    view = settled_view(run, registry.views.get(name).plugin(run.config.view_params[name]), shards)
     folder = f"{layout.VIEWS}/{name}"
-    saved = save_view(view_tables(run, view, shards), view.schema, run.folder / folder)
-    return saved.to_json(prefix=folder)
+    summary = Summary()
+    tables = summary.watched(view_tables(run, view, shards))
+    saved = save_view(tables, view.schema, run.folder / folder)
+    return saved.to_json(prefix=folder) | {"summary": summary.to_json(), **view.facts()}
+
+
+def settled_view(run: Run, view: View, shards: int) -> View:
+    """The view once it has seen all shards, where it has to."""
+    if not view.surveys:
+        return view
+    return view.settled(view.survey(*decided) for decided in rewarded(run, view, shards))
 
 
 def view_tables(run: Run, view: View, shards: int) -> Iterator[pa.Table]:
     """The view's rows, shard after shard."""
+    for shard, (decided, rewards) in enumerate(rewarded(run, view, shards)):
+        yield view.rows(run.prompts(shard), decided, rewards)
+
+
+def rewarded(run: Run, view: View, shards: int) -> Iterator[tuple[pa.Table, Rewards | None]]:
+    """Each shard's decided candidates and their rewards, None where nothing ranks them."""
     reward = view.params.reward or run.config.select.objective
     moments = Moments.from_json(run.merged_moments())
     for shard in range(shards):
         decided = run.decided(shard)
-        rewards = objective_values(decided, reward, moments) if reward else None
-        yield view.rows(run.prompts(shard), decided, rewards)
+        yield decided, objective_values(decided, reward, moments) if reward else None

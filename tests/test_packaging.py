@@ -148,7 +148,7 @@ def test_installing_the_wheel_adds_one_top_level_name(
 
 @pytest.mark.parametrize(
     "lock",
-    [*LOCKS, *(f"requirements-{suite}.lock" for suite in ("local", "vllm", "detoxify"))],
+    [*LOCKS, *(f"requirements-{suite}.lock" for suite in ("local", "vllm", "detoxify", "train"))],
 )
 def test_a_lock_knows_no_machine_and_hashes_everything(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import yaml
 
 from arbitrage.infra.report.counts import NO_LANGUAGE
 from arbitrage.infra.report.escaping import plain
-from arbitrage.infra.report.facts import RunFacts, read_facts, run_facts, shown
+from arbitrage.infra.report.facts import RunFacts, read_facts, run_facts, share, shown
 from arbitrage.infra.report.measured import count_run
 from arbitrage.infra.report.table import code, markdown_table
 from arbitrage.languages import base_language
@@ -93,5 +93,5 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code, "shown": shown}
+    environment.filters |= {"code": code, "shown": shown, "share": share}
     return environment.get_template("card.md.j2")

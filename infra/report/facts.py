@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import orjson
 
 from arbitrage.infra.report.counts import Counts
 from arbitrage.infra.store import layout
+from arbitrage.infra.views.summary import total
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class TeacherFact:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldView:
+    """What one view holds, by language and in all ("all", where there are several)."""
+
+    name: str
+    settings: Mapping[str, Any]
+    languages: Mapping[str, Mapping[str, Any]]
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """A run as its manifest describes it."""
 
@@ -53,6 +64,7 @@ class RunFacts:
     filters: tuple[FilterFact, ...]
     selection: Mapping[str, Any]
     views: Mapping[str, int]
+    held: tuple[HeldView, ...]
     totals: Mapping[str, Any]
     counts: Counts
 
@@ -77,6 +89,7 @@ def run_facts(manifest: Mapping[str, Any], counts: Counts | None = None) -> RunF
         filters=tuple(_filters(manifest, config)),
         selection={k: v for k, v in _section(config, "select").items() if v not in (None, {}, [])},
         views=_views(_section(manifest, "views")),
+        held=tuple(_held(_section(manifest, "views"), _section(config, "views"))),
         totals=_section(manifest, "totals"),
         counts=counts if counts is not None else Counts.from_json(manifest.get("counts", [])),
     )
@@ -165,6 +178,27 @@ def _views(views: Mapping[str, Any]) -> dict[str, int]:
     return {
         name: _rows(views[name]) for name in sorted(views, key=lambda name: (name != "sft", name))
     }
+
+
+def _held(views: Mapping[str, Any], configured: Mapping[str, Any]) -> Iterator[HeldView]:
+    """The views that counted what they hold."""
+    for name in _views(views):
+        view = _section(views, name)
+        languages = dict(_section(view, "summary"))
+        if len(languages) > 1:
+            languages["all"] = total(languages)
+        if languages:
+            dropped = {rule: sum(of.values()) for rule, of in _section(view, "dropped").items()}
+            yield HeldView(name, _section(configured, name), languages, dropped)
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole in percent.
+
+    >>> share(1, 3), share(1, 0)
+    ('33 %', '–')
+    """
+    return f"{100 * part / whole:.0f} %" if whole else "–"
 
 
 def _rows(view: Any) -> int:

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arbitrage import registry
 from arbitrage.errors import ConfigError, DamagedRunError, OutputError, unknown_name
 from arbitrage.infra.store import layout
 from arbitrage.infra.views.saved import (
@@ -81,7 +82,13 @@ def check_fit(name: str, trainer: str, format: str) -> None:
         raise unknown_name("trainer", trainer, TRAINERS, mend="Fix --trainer.")
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS, mend="Fix --format.")
-    if not any(view == name for view, _ in CONVERSIONS):
+    trained = any(view == name for view, _ in CONVERSIONS)
+    if not trained and name in registry.views.names():
+        raise ConfigError(
+            f'none of {", ".join(TRAINERS)} reads the view "{name}".',
+            mend=f'Load it as it is: datasets.load_from_disk("RUN/views/{name}").',
+        )
+    if not trained:
         known = {view for view, _ in CONVERSIONS}
         raise unknown_name("view that can be exported", name, known, mend="Name one of them.")
     if (name, trainer) not in CONVERSIONS:

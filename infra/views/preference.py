@@ -1,110 +1,129 @@
-"""Preference pairs: of each prompt's candidates the best against the worst."""
+"""Preference pairs: which of two answers to a prompt a student should prefer, and why that pair."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-from pydantic import Field
 
-from arbitrage.errors import ConfigError
-from arbitrage.infra.views.base import View, ViewParams, register
+from arbitrage.infra.views.base import Rewards, View, ViewParams, register
+from arbitrage.infra.views.caps import Caps, PairSurvey, settle_caps, survey_pairs
+from arbitrage.infra.views.markers import (
+    Ranks,
+    marker_columns,
+    marker_fields,
+    merged_ranks,
+    survey_ranks,
+)
+from arbitrage.infra.views.pairing import PairParams, Pairs, make_pairs
+from arbitrage.infra.views.shard import lengths, required
 from arbitrage.infra.views.turns import ROWS_AT_ONCE, answer_turns, prompt_rows
 from arbitrage.schema import MESSAGES
 
 _TEXTS = ("prompt_id", "language", "chosen_id", "rejected_id", "chosen_teacher", "rejected_teacher")
 _REWARDS = ("chosen_reward", "rejected_reward", "margin")
+_COUNTS = ("chosen_rank", "rejected_rank", "ranked", "chosen_characters", "rejected_characters")
 
 
-class PreferenceParams(ViewParams):
-    """Params of preference pairs.
+class PreferenceParams(ViewParams, PairParams):
+    """Params of preference pairs: those of every view, and those of pairs (`PairParams`)."""
 
-    Attributes:
-        min_margin: least reward difference of a pair, in the reward's unit. A tie never pairs.
-        include_filtered: whether a candidate that a filter rejected may be the rejected side.
-    """
-
-    min_margin: float = Field(0.0, ge=0, allow_inf_nan=False)
-    include_filtered: bool = False
+    def check_measures(self, measured: Sequence[str]) -> None:
+        self.check_right(measured)
 
 
-@register("preference", version=1)
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    pairs: PairSurvey
+    ranks: Ranks
+
+
+@register("preference", version=2)
 class Preference(View):
-    """Pairs to prefer by: of each prompt the candidate with the best reward against the worst.
+    """Pairs to prefer by: of two answers to one prompt the one with the greater reward, by policy.
 
     Writes `prompt` (its turns), `chosen` and `rejected` (one assistant turn each: with an explicit
     prompt TRL takes only the assistant's turns there), `prompt_id`, `language`, ids, teachers and
-    rewards of both sides (float64) and `margin` = chosen_reward - rejected_reward, always > 0.
+    rewards of both sides (float64), `margin` = chosen_reward - rejected_reward, always > 0, and why
+    it is a pair: `policy`, `chosen_rank` and `rejected_rank` (int32, 1 = the best reward among the
+    `ranked` candidates of its prompt that could be ranked), `chosen_characters` and
+    `rejected_characters` (int32). Markers are those of the chosen side.
 
     The chosen side passed every filter and constraint; so did the rejected side, unless
-    `include_filtered`. Failed candidates, those without text and those without a reward (NaN) never
-    pair. One pair a prompt at most; none where both sides read the same or the margin is too small.
-    Equal rewards: the earlier candidate.
-    [NOT IMPLEMENTED] other pair policies, caps by teacher, limits on the ratio of lengths.
+    `include_filtered` or the policy in_language. Failed candidates, those without text and those
+    without a reward (NaN) never pair, nor do two that read the same but for white space.
     """
 
     Params = PreferenceParams
     needs_reward = True
-    schema = pa.schema(
-        [
-            *(pa.field(name, MESSAGES) for name in ("prompt", "chosen", "rejected")),
-            *(pa.field(name, pa.string()) for name in _TEXTS),
-            *(pa.field(name, pa.float64()) for name in _REWARDS),
-        ]
-    )
 
-    def rows(
-        self, prompts: pa.Table, candidates: pa.Table, rewards: NDArray[np.float64] | None
-    ) -> pa.Table:
-        if rewards is None:
-            raise ConfigError(
-                "the preference view has no reward to rank candidates by.",
-                mend='Set select.objective, for example "maximize:length.words".',
-            )
-        best, worst = self._pairs(candidates, rewards)
+    def __init__(self, params: PreferenceParams) -> None:
+        super().__init__(params)
+        self._caps, self._ranks, self._made = Caps(), Ranks(), 0
+        self.schema = pa.schema(
+            [
+                *(pa.field(name, MESSAGES) for name in ("prompt", "chosen", "rejected")),
+                *(pa.field(name, pa.string()) for name in _TEXTS),
+                *(pa.field(name, pa.float64()) for name in _REWARDS),
+                pa.field("policy", pa.string()),
+                *(pa.field(name, pa.int32()) for name in _COUNTS),
+                *marker_fields(params.markers),
+            ]
+        )
+
+    @property
+    def surveys(self) -> bool:
+        return bool(self.params.capped or self.params.markers)
+
+    def survey(self, candidates: pa.Table, rewards: Rewards | None) -> Any:
+        known = required(rewards, "preference")
+        pairs = make_pairs(candidates, known, self.params, self.params.seed)
+        return _Survey(
+            survey_pairs(candidates, pairs), survey_ranks(self.params.markers, candidates, known)
+        )
+
+    def settled(self, surveys: Iterable[Any]) -> Self:
+        parts = list(surveys)
+        view = type(self)(self.params)
+        view._caps = settle_caps((part.pairs for part in parts), self.params)
+        view._ranks = merged_ranks(part.ranks for part in parts)
+        view._made = sum(len(part.pairs.cell) for part in parts)
+        return view
+
+    def facts(self) -> Mapping[str, Any]:
+        if not self.params.capped:
+            return {}
+        return {"pairs_before_caps": self._made, "dropped": self._caps.dropped}
+
+    def rows(self, prompts: pa.Table, candidates: pa.Table, rewards: Rewards | None) -> pa.Table:
+        known = required(rewards, "preference")
+        pairs = make_pairs(candidates, known, self.params, self.params.seed)
+        if self.params.capped:
+            pairs = pairs.only(self._caps.stay(candidates, pairs))
+        characters = lengths(candidates, "characters")
+        markers = marker_columns(self.params.markers, self._ranks, prompts, candidates, known)
         parts = [self.schema.empty_table()]
-        for start in range(0, len(best), ROWS_AT_ONCE):
-            window = slice(start, start + ROWS_AT_ONCE)
-            parts.append(self._table(prompts, candidates, rewards, best[window], worst[window]))
+        for start in range(0, len(pairs.chosen), ROWS_AT_ONCE):
+            window = np.zeros(len(pairs.chosen), dtype=np.bool_)
+            window[start : start + ROWS_AT_ONCE] = True
+            some = pairs.only(window)
+            arrays = self._arrays(prompts, candidates, known, some)
+            arrays += _why(self.params, some, characters)
+            arrays += [marker.take(pa.array(some.chosen)) for marker in markers]
+            parts.append(pa.Table.from_arrays(arrays, schema=self.schema))
         return pa.concat_tables(parts)
 
-    def _pairs(
-        self, candidates: pa.Table, rewards: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of the chosen and of the rejected side of each pair, in the order of the prompts."""
-        answered = pc.and_(pc.is_valid(candidates["text"]), pc.is_null(candidates["error"]))
-        rankable = np.isfinite(rewards) & _numpy(answered)
-        kept = rankable & _numpy(candidates["kept"])
-        ids = candidates["prompt_id"].combine_chunks().dictionary_encode()
-        groups = _numpy(ids.indices).astype(np.int64)
-        count = len(ids.dictionary)
-        best = _first_by_group(groups, -rewards, kept, count)
-        worst = _first_by_group(
-            groups, rewards, rankable if self.params.include_filtered else kept, count
-        )
-        both = (best >= 0) & (worst >= 0)
-        best, worst = best[both], worst[both]
-        margin = rewards[best] - rewards[worst]
-        wanted = (margin > 0) & (margin >= self.params.min_margin)
-        best, worst = best[wanted], worst[wanted]
-        text = candidates["text"]
-        differ = _numpy(pc.not_equal(text.take(pa.array(best)), text.take(pa.array(worst))))
-        return best[differ], worst[differ]
-
-    def _table(
-        self,
-        prompts: pa.Table,
-        candidates: pa.Table,
-        rewards: NDArray[np.float64],
-        best: NDArray[np.int64],
-        worst: NDArray[np.int64],
-    ) -> pa.Table:
+    def _arrays(
+        self, prompts: pa.Table, candidates: pa.Table, rewards: Rewards, pairs: Pairs
+    ) -> list[Any]:
         columns = ["prompt_id", "language", "candidate_id", "teacher", "text"]
-        chosen = candidates.select(columns).take(pa.array(best))
-        rejected = candidates.select(columns).take(pa.array(worst))
+        chosen = candidates.select(columns).take(pa.array(pairs.chosen))
+        rejected = candidates.select(columns).take(pa.array(pairs.rejected))
         found = prompt_rows(prompts, chosen["prompt_id"])
-        arrays = [
+        return [
             prompts["messages"].take(found).combine_chunks(),
             answer_turns(chosen["text"]),
             answer_turns(rejected["text"]),
@@ -114,30 +133,19 @@ class Preference(View):
             rejected["candidate_id"],
             chosen["teacher"],
             rejected["teacher"],
-            pa.array(rewards[best]),
-            pa.array(rewards[worst]),
-            pa.array(rewards[best] - rewards[worst]),
+            pa.array(rewards[pairs.chosen]),
+            pa.array(rewards[pairs.rejected]),
+            pa.array(rewards[pairs.chosen] - rewards[pairs.rejected]),
         ]
-        return pa.Table.from_arrays(arrays, schema=self.schema)
 
 
-def _first_by_group(
-    groups: NDArray[np.int64],
-    keys: NDArray[np.float64],
-    eligible: NDArray[np.bool_],
-    count: int,
-) -> NDArray[np.int64]:
-    """Per group the eligible row with the smallest key, the earlier of equals; -1 without one."""
-    rows = np.flatnonzero(eligible)
-    ordered = rows[np.lexsort((rows, keys[rows], groups[rows]))]
-    found, first = np.unique(groups[ordered], return_index=True)
-    result = np.full(count, -1, dtype=np.int64)
-    result[found] = ordered[first]
-    return result
-
-
-def _numpy(values: pa.Array | pa.ChunkedArray) -> NDArray[np.generic]:
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    array: NDArray[np.generic] = values.to_numpy(zero_copy_only=False)
-    return array
+def _why(params: PreferenceParams, pairs: Pairs, characters: Rewards) -> list[pa.Array]:
+    """`policy` and the columns of _COUNTS."""
+    names = pa.array(params.policies, pa.string())
+    sides = (pairs.chosen, pairs.rejected)
+    return [
+        names.take(pa.array(pairs.policy)),
+        *(pa.array(pairs.places[side]) for side in sides),
+        pa.array(pairs.ranked[pairs.chosen]),
+        *(pa.array(characters[side].astype(np.int32)) for side in sides),
+    ]

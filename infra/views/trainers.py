@@ -2,7 +2,11 @@
 
 Columns as of November 2026: TRL, verl, axolotl (`chat_template`, for DPO `chat_template.default`),
 LLaMA-Factory (`sharegpt` with role and content tags, system turns allowed), OpenRLHF (for SFT and
-prompts `--input_key input`, for DPO `--prompt_key input`, always `--apply_chat_template`).
+prompts `--input_key input`, for DPO `--prompt_key input`, always `--apply_chat_template`). Read in
+the code of TRL 1.16, verl 0.9.1, axolotl 0.19, LLaMA-Factory 0.9.5 and OpenRLHF 0.11.2. KTO:
+axolotl (`user_defined`, one user turn a prompt) and LLaMA-Factory (`kto_tag`) besides TRL;
+verl and OpenRLHF have none. Groups: TRL, verl and OpenRLHF sample anew, so they get prompts and
+references.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arbitrage.infra.views.turns import TURN, without_answers
+from arbitrage.errors import ConfigError
+from arbitrage.infra.views.turns import TURN, with_answers, without_answers
 from arbitrage.schema import MESSAGES
 
 Convert = Callable[[pa.Table, int], pa.Table]
@@ -78,6 +83,54 @@ def single_turn(turns: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pc.list_element(chunk, 0) for chunk in turns.chunks], type=TURN)
 
 
+def conversations(column: str) -> Convert:
+    """Whole conversations under the name given, from either form of the sft view."""
+    return lambda table, _before: pa.table({column: whole_conversations(table)})
+
+
+def conversations_for_trl(table: pa.Table, _before: int) -> pa.Table:
+    """The sft view in the form it has: TRL reads both."""
+    together = "messages" in table.column_names
+    return table.select(["messages"] if together else ["prompt", "completion"])
+
+
+def whole_conversations(table: pa.Table) -> pa.Array:
+    """`messages`, or `prompt` with its `completion` as the last turn."""
+    if "messages" in table.column_names:
+        return _array(table["messages"])
+    return with_answers(_array(table["prompt"]), _texts(table["completion"]))
+
+
+def labels_with_conversations(table: pa.Table, _before: int) -> pa.Table:
+    """KTO for LLaMA-Factory: whole conversations and a label."""
+    return pa.table({"messages": whole_conversations(table), "label": table["label"]})
+
+
+def labels_with_texts(table: pa.Table, _before: int) -> pa.Table:
+    """KTO for axolotl: texts, which only a prompt of one user turn can be without a template."""
+    prompts = _array(table["prompt"])
+    lengths, turns = prompts.value_lengths(), prompts.flatten()
+    users = pc.all(pc.equal(turns.field("role"), "user"), min_count=0).as_py()
+    if not users or not pc.all(pc.equal(lengths, 1), min_count=0).as_py():
+        raise ConfigError(
+            "axolotl's KTO reads a prompt as one text, and this view has prompts of several turns.",
+            mend="Use --trainer trl or llamafactory, which take turns.",
+        )
+    texts = {"prompt": turns.field("content"), "completion": _texts(table["completion"])}
+    return pa.table({**texts, "label": table["label"]})
+
+
+def openrlhf_from_groups(table: pa.Table, _before: int) -> pa.Table:
+    """Prompts of groups with the reference, "" without one (`--input_key input --label_key
+    label`)."""
+    return pa.table({"input": table["prompt"], "label": pc.fill_null(table["reference"], "")})
+
+
+def verl_from_groups(table: pa.Table, before: int) -> pa.Table:
+    """Prompts of groups, as `verl_from_prompts`."""
+    return _verl(table, _array(table["prompt"]), table["reference"], before)
+
+
 def verl_from_prompts(table: pa.Table, before: int) -> pa.Table:
     """Reinforcement learning on prompts. `ground_truth` is the prompt's reference; without one it
     is empty and `style` is "model": a reward model has to judge."""
@@ -86,7 +139,7 @@ def verl_from_prompts(table: pa.Table, before: int) -> pa.Table:
 
 def verl_from_conversations(table: pa.Table, before: int) -> pa.Table:
     """Reinforcement learning on answered prompts: `ground_truth` is the chosen answer."""
-    asked, answers = without_answers(table["messages"].combine_chunks())
+    asked, answers = without_answers(whole_conversations(table))
     return _verl(table, asked, answers, before)
 
 
@@ -114,11 +167,16 @@ def _array(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
+def _texts(turns: pa.ChunkedArray) -> pa.Array:
+    """The text of the one turn of each list."""
+    return _array(single_turn(turns)).field("content")
+
+
 CONVERSIONS: Mapping[tuple[str, str], Convert] = {
-    ("sft", "trl"): renamed({"messages": "messages"}),
-    ("sft", "axolotl"): renamed({"messages": "messages"}),
-    ("sft", "llamafactory"): renamed({"messages": "messages"}),
-    ("sft", "openrlhf"): renamed({"input": "messages"}),
+    ("sft", "trl"): conversations_for_trl,
+    ("sft", "axolotl"): conversations("messages"),
+    ("sft", "llamafactory"): conversations("messages"),
+    ("sft", "openrlhf"): conversations("input"),
     ("sft", "verl"): verl_from_conversations,
     ("preference", "trl"): renamed({n: n for n in ("prompt", "chosen", "rejected")}),
     ("preference", "axolotl"): pairs_with_single_turns("messages"),
@@ -126,6 +184,12 @@ CONVERSIONS: Mapping[tuple[str, str], Convert] = {
     ("preference", "openrlhf"): renamed(
         {"input": "prompt", "chosen": "chosen", "rejected": "rejected"}
     ),
+    ("kto", "trl"): renamed({n: n for n in ("prompt", "completion", "label")}),
+    ("kto", "axolotl"): labels_with_texts,
+    ("kto", "llamafactory"): labels_with_conversations,
+    ("rloo", "trl"): renamed({n: n for n in ("prompt", "prompt_id", "language", "reference")}),
+    ("rloo", "openrlhf"): openrlhf_from_groups,
+    ("rloo", "verl"): verl_from_groups,
     ("prompts", "trl"): renamed({"prompt": "messages"}),
     ("prompts", "openrlhf"): renamed({"input": "messages"}),
     ("prompts", "verl"): verl_from_prompts,
@@ -139,6 +203,8 @@ def llamafactory_registry(view: str, file_name: str) -> dict[str, Any]:
     if view == "preference":
         entry["ranking"] = True
         columns |= {"chosen": "chosen", "rejected": "rejected"}
+    elif view == "kto":
+        columns |= {"kto_tag": "label"}
     tags = {
         "role_tag": "role",
         "content_tag": "content",

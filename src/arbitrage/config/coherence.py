@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from arbitrage import registry
 from arbitrage.config.plugins import located
-from arbitrage.errors import unknown_name
+from arbitrage.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from arbitrage.config.model import RunConfig
@@ -38,7 +38,11 @@ def check_coherence(config: RunConfig) -> None:
         reward = getattr(params, "reward", None)
         for measure in objective_measures(reward):
             _check_measure(measure, measures, ("views", name, "reward"))
-        if registry.views.get(name).plugin.needs_reward and not (reward or select.objective):
+        try:
+            getattr(params, "check_measures", list)(measures)
+        except ConfigError as error:
+            raise located(str(error), ("views", name), None) from error
+        if registry.views.get(name).plugin.ranks(params) and not (reward or select.objective):
             raise located(
                 f'the view "{name}" ranks candidates and nothing says by which measure. '
                 'Set select.objective, for example "maximize:length.words".',

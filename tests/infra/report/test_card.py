@@ -77,7 +77,7 @@ def test_a_card_of_nothing_is_still_valid(tmp_path):
 
 def test_the_configs_of_a_card_load_as_the_hub_would_load_them(run, manifest, tmp_path):
     datasets.disable_progress_bars()
-    view = views.get("sft").plugin(None)
+    view = views.get("sft").plugin(views.get("sft").params())
     tables = [
         Folder(run).read_table(f"{kind}/part-00000.arrow") for kind in ("prompts", "candidates")
     ]
@@ -94,3 +94,28 @@ def test_the_configs_of_a_card_load_as_the_hub_would_load_them(run, manifest, tm
         "sft": 5, "prompts": 5, "candidates": 8,
     }  # fmt: skip
     assert loaded["sft"][0]["messages"][-1] == {"role": "assistant", "content": "مرحبًا"}
+
+
+def test_the_card_says_why_pairs_are_pairs_and_whose_answers_are_chosen(run, manifest):
+    held = {
+        "rows": 4,
+        "chosen_characters": 300,
+        "rejected_characters": 200,
+        "margin": 2.0,
+        "policies": {"best_worst": 3, "near_tie": 1},
+        "teachers": {"alpha": 3, "beta": 1},
+    }
+    manifest["views"]["preference"] = {
+        "rows": 8,
+        "files": [],
+        "summary": {"tr": held, "ar": held},
+        "dropped": {"max_teacher_share": {"tr": 5, "ar": 1}},
+    }
+    manifest["config"]["views"] = {"preference": {"max_teacher_share": 0.75}}
+    card = render_card(run, manifest)
+    for words in (
+        "**preference** (`max_teacher_share = 0.75`); left out by caps: `max_teacher_share` 6\n",
+        "| `tr` | 4 | 1.50 | 0.5 | `best_worst` 3, `near_tie` 1 | `alpha` 75 %, `beta` 25 % |",
+        "| `all` | 8 | 1.50 | 0.5 | `best_worst` 6, `near_tie` 2 | `alpha` 75 %, `beta` 25 % |",
+    ):
+        assert words in card

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,10 +24,20 @@ COLUMNS = {
     ("preference", "axolotl"): ["messages", "chosen", "rejected"],
     ("preference", "llamafactory"): ["messages", "chosen", "rejected"],
     ("preference", "openrlhf"): ["input", "chosen", "rejected"],
+    ("kto", "trl"): ["prompt", "completion", "label"],
+    ("kto", "axolotl"): ["prompt", "completion", "label"],
+    ("kto", "llamafactory"): ["messages", "label"],
+    ("rloo", "trl"): ["prompt", "prompt_id", "language", "reference"],
+    ("rloo", "openrlhf"): ["input", "label"],
+    ("rloo", "verl"): ["data_source", "prompt", "ability", "reward_model", "extra_info"],
     ("prompts", "trl"): ["prompt"],
     ("prompts", "openrlhf"): ["input"],
     ("prompts", "verl"): ["data_source", "prompt", "ability", "reward_model", "extra_info"],
 }
+
+
+# Ten desirable answers and no other: as many rows as the other views have.
+LABELLED = {"label_by": "threshold", "threshold": 2.0, "undesirable_threshold": 0.0}
 
 
 @pytest.fixture
@@ -35,8 +46,8 @@ def run(tmp_path, ten_languages, make_view):
     folder = tmp_path / "run"
     Folder(folder).write_table("prompts/part-00000.arrow", prompts.slice(0, 4))
     Folder(folder).write_table("prompts/part-00001.arrow", prompts.slice(4))
-    for name in ("sft", "preference"):
-        view = make_view(name)
+    for name in ("sft", "preference", "kto", "rloo"):
+        view = make_view(name, **LABELLED if name == "kto" else {})
         save_view([view.rows(prompts, candidates, rewards)], view.schema, folder / "views" / name)
     return folder
 
@@ -119,7 +130,7 @@ def test_verl_rows_carry_the_reference_or_ask_for_a_reward_model(run, tmp_path):
 
 
 def test_what_does_not_fit_is_refused_with_what_does(run, tmp_path):
-    with pytest.raises(ConfigError, match=r"verl has no use.*sft, prompts.*trl, axolotl"):
+    with pytest.raises(ConfigError, match=r"verl has no use.*sft, rloo, prompts.*trl, axolotl"):
         export_view(run, "preference", "parquet", "verl", tmp_path / "out")
     with pytest.raises(UnknownNameError, match='Did you mean "axolotl"'):
         export_view(run, "sft", "jsonl", "axolotle", tmp_path / "out")  # type: ignore[arg-type]
@@ -132,10 +143,52 @@ def test_what_does_not_fit_is_refused_with_what_does(run, tmp_path):
 
 def test_a_view_the_run_lacks_and_a_run_that_is_not_there_are_said(run, tmp_path):
     (run / "views" / "preference").rename(tmp_path / "elsewhere")
-    with pytest.raises(UnknownNameError, match=r"not a view of this run.*Known: prompts, sft"):
+    with pytest.raises(
+        UnknownNameError, match=r"not a view of this run.*Known: kto, prompts, rloo, sft"
+    ):
         export_view(run, "preference", "jsonl", "trl", tmp_path / "out")
     with pytest.raises(OutputError, match="no run folder"):
         export_view(tmp_path / "nowhere", "sft", "jsonl", "trl", tmp_path / "out")
+
+
+def test_labelled_answers_are_what_llamafactory_and_axolotl_read(run, tmp_path, build):
+    paths = export_view(run, "kto", "jsonl", "llamafactory", tmp_path / "llamafactory")
+    row = rows_of(paths).to_pylist()[0]
+    assert [turn["role"] for turn in row["messages"]] == ["user", "assistant"]
+    assert row["label"] is True
+    entry = json.loads((tmp_path / "llamafactory" / "dataset_info.json").read_text())["kto"]
+    assert entry["columns"] == {"messages": "messages", "kto_tag": "label"}
+    row = rows_of(export_view(run, "kto", "jsonl", "axolotl", tmp_path / "axolotl")).to_pylist()[0]
+    assert (row["prompt"], row["completion"]) == (build.texts["ar"], f"{build.texts['ar']} good")
+
+
+def test_axolotl_is_refused_labelled_answers_to_several_turns(tmp_path, build, make_view):
+    turns = [{"role": role, "content": role} for role in ("user", "assistant", "user")]
+    view = make_view("kto", **LABELLED)
+    shard = build.prompts([build.prompt("x", messages=turns)])
+    table = view.rows(shard, build.candidates([build.candidate("c", "x")]), np.array([3.0]))
+    save_view([table], view.schema, tmp_path / "run" / "views" / "kto")
+    with pytest.raises(ConfigError, match="--trainer trl or llamafactory"):
+        export_view(tmp_path / "run", "kto", "jsonl", "axolotl", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_both_forms_of_sft_give_the_same_conversations(run, tmp_path, ten_languages, make_view):
+    before = rows_of(export_view(run, "sft", "jsonl", "axolotl", tmp_path / "messages"))
+    prompts, candidates, rewards = ten_languages
+    view = make_view("sft", form="prompt_completion")
+    save_view([view.rows(prompts, candidates, rewards)], view.schema, run / "views" / "sft")
+    after = rows_of(export_view(run, "sft", "jsonl", "axolotl", tmp_path / "completions"))
+    assert after.to_pylist() == before.to_pylist()
+    trl = rows_of(export_view(run, "sft", "jsonl", "trl", tmp_path / "trl"))
+    assert trl.column_names == ["prompt", "completion"]
+
+
+def test_what_no_trainer_reads_is_said_with_how_to_load_it(run, tmp_path):
+    with pytest.raises(ConfigError, match=r"load_from_disk\(\"RUN/views/offpolicy\"\)"):
+        export_view(run, "offpolicy", "parquet", "verl", tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"openrlhf has no use.*sft, preference, rloo, prompts"):
+        export_view(run, "kto", "jsonl", "openrlhf", tmp_path / "out")
 
 
 def test_an_export_never_overwrites(run, tmp_path):

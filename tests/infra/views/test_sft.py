@@ -75,3 +75,32 @@ def test_a_candidate_without_its_prompt_is_damage(build, make_view):
             build.candidates([build.candidate("c", "gone")]),
             None,
         )
+
+
+def test_reasoning_is_dropped_kept_before_the_answer_or_a_column(build, make_view):
+    prompts = build.prompts([build.prompt("x")])
+    candidates = build.candidates(
+        [build.candidate("c1", "x", reasoning="hmm"), build.candidate("c2", "x")]
+    )
+
+    def contents(**params):
+        rows = make_view("sft", **params).rows(prompts, candidates, None).to_pylist()
+        return [row["messages"][-1]["content"] for row in rows], rows
+
+    assert contents()[0] == ["answer c1", "answer c2"]
+    assert "reasoning" not in contents()[1][0]
+    kept, _ = contents(reasoning="keep")
+    assert kept == ["<think>\nhmm\n</think>\n\nanswer c1", "answer c2"]
+    texts, rows = contents(reasoning="field")
+    assert texts == ["answer c1", "answer c2"]
+    assert [row["reasoning"] for row in rows] == ["hmm", None]
+
+
+def test_a_prompt_of_several_turns_and_its_completion_can_be_two_columns(build, make_view):
+    turns = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
+    prompts = build.prompts([build.prompt("x", messages=turns)])
+    view = make_view("sft", form="prompt_completion")
+    row = view.rows(prompts, build.candidates([build.candidate("c", "x")]), None).to_pylist()[0]
+    assert row["prompt"] == turns
+    assert row["completion"] == [{"role": "assistant", "content": "answer c"}]
+    assert "messages" not in row
