@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,14 @@ from arbitrage.routers.features import Vocabulary, features
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
 from arbitrage.routers.held_out import HeldOut, Setting, held_out, residual
+from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, best_column
 from arbitrage.routers.reward_log import RewardLog
 
 INNER_FOLDS = 5
 SHRINKAGES = (0.5, 1.0)
-# Standard errors that the features must gain. One was too few on recorded boards: the best of twenty
-# settings gains as much by luck (docs/routing.md).
+# Standard errors that the features must gain. One was too few on recorded boards: the best of
+# twenty settings gains as much by luck (docs/routing.md).
 NEEDED_ERRORS = 2.0
 _NO_FEATURES = Vocabulary(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
@@ -73,9 +76,35 @@ class LearnedModel:
                 base[start : start + len(part)] += part @ self.weights
         return base
 
-    def shares(self, batch: PromptBatch) -> Matrix:
-        """float64 [n, n_teachers]: how likely each teacher is the best; rows sum to 1."""
-        return softmax(self.expected(batch) / self.temperature)
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "weights": self.weights,
+            "shared_bins": self.shared.bins,
+            "shared_idf": self.shared.weights,
+            "paired_bins": self.paired.bins,
+            "paired_idf": self.paired.weights,
+            **means_arrays(self.means),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        own = {"temperature": self.temperature, "head": self.head}
+        return means_settings(self.means) | own | {"weighing": asdict(self.weighing)}
+
+    @classmethod
+    def of(
+        cls, teachers: tuple[str, ...], arrays: Arrays, settings: Mapping[str, Any]
+    ) -> LearnedModel:
+        """The model that gave these `arrays()` and `settings()`."""
+        return cls(
+            teachers,
+            means_from(arrays, settings),
+            Vocabulary(arrays["shared_bins"], arrays["shared_idf"]),
+            Vocabulary(arrays["paired_bins"], arrays["paired_idf"]),
+            arrays["weights"],
+            settings["temperature"],
+            settings["head"],
+            Weighing(**settings["weighing"]),
+        )
 
 
 def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> LearnedModel:

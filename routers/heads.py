@@ -136,9 +136,10 @@ def _descended(
     pace = 1.0
     for _ in range(_STEPS):
         pull = slope((features @ ahead).astype(np.float64)).astype(np.float32)
-        fresh: Single = ahead - np.float32(step) * (features.T @ pull + np.float32(penalty) * ahead)
+        descent = features.T @ pull + np.float32(penalty) * ahead
+        fresh: Single = (ahead - step * descent).astype(np.float32)
         quicker = (1 + (1 + 4 * pace * pace) ** 0.5) / 2
-        ahead = fresh + np.float32((pace - 1) / quicker) * (fresh - weights)
+        ahead = (fresh + (pace - 1) / quicker * (fresh - weights)).astype(np.float32)
         weights, pace = fresh, quicker
     return weights
 
