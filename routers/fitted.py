@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
-from arbitrage.routers.artefact import load_artefact, pool_columns
+from arbitrage.routers.artefact import CARD, load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
@@ -37,6 +38,22 @@ class FittedParams(RouterParams):
     cost_weight: float = Field(
         0.0, ge=0, description="Reward given up for one unit of cost (lambda)."
     )
+    artefact_sha256: str | None = Field(
+        None, description="Checksum the artefact must have; filled in from its card."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pinned(cls, values: Any) -> Any:
+        """Take the artefact's checksum into the params, so that a run with another artefact is
+        another run. An artefact that cannot be read is left for loading to complain of."""
+        if isinstance(values, dict) and values.get("artefact_sha256") is None:
+            try:
+                card = orjson.loads((Path(str(values.get("artefact"))) / CARD).read_bytes())
+                return {**values, "artefact_sha256": str(card["sha256"])}
+            except (OSError, ValueError, KeyError, TypeError):
+                return values
+        return values
 
     def named_teachers(self) -> list[str]:
         return list(self.costs)
@@ -55,6 +72,12 @@ class FittedRouter(Router):
         super().__init__(params, teachers)
         folder = Path(params.artefact)
         artefact = load_artefact(folder, kind=self.kind, version=self.version, features=IDENTITY)
+        if params.artefact_sha256 not in {None, artefact.card["sha256"]}:
+            raise RouterError(
+                f'the artefact "{folder}" has changed since this run was configured: its checksum '
+                f"is {artefact.card['sha256']}, the config's {params.artefact_sha256}.",
+                mend="Put the old one back, or start a new run.",
+            )
         self._columns = pool_columns(artefact, teachers)
         self._costs = np.array([params.costs.get(name, 0.0) for name in teachers])
         try:
