@@ -150,7 +150,11 @@ def _hashes(text: str, tag: str, task: str | None) -> NDArray[np.uint64]:
         f"\0script {_script(read)} {_wanted_script(tag)}",
         f"\0named {_names_wanted(tag, words)}",
         f"\0task {task}",
-        *(f"\0prefix {word[:PREFIX]}" for word in words if len(word) > PREFIX),
+        *(
+            f"\0prefix {word[:PREFIX]}"
+            for word in words
+            if len(word) > PREFIX and word not in names
+        ),
     ]
     return np.concatenate(
         [

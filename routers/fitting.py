@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
+from arbitrage.routers.clusters import Clusters
 from arbitrage.routers.design import IN_MEMORY, Design, Single, matrix_chunks
 from arbitrage.routers.features import Vocabulary, features
 from arbitrage.routers.folds import clustered_error, grouped_folds
@@ -17,13 +18,10 @@ from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
 from arbitrage.routers.held_out import HeldOut, Setting, held_out, residual
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, best_column
+from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
 
 INNER_FOLDS = 5
-SHRINKAGES = (0.5, 1.0)
-# Standard errors that the features must gain. One was too few on recorded boards: the best of
-# twenty settings gains as much by luck (docs/routing.md).
-NEEDED_ERRORS = 2.0
 _NO_FEATURES = Vocabulary(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
@@ -35,7 +33,7 @@ class Weighing:
         trusted: "learned", "fixed" or "single".
         learned, fixed, single: reward of each.
         error: standard error of the learned one's gain over the better of the others.
-        penalty, paired_share, shrinkage: the chosen setting of the learned one.
+        settings: (penalty, paired share, whether clusters add) of each setting that is averaged.
     """
 
     trusted: str
@@ -43,9 +41,7 @@ class Weighing:
     fixed: float
     single: float
     error: float
-    penalty: float = 0.0
-    paired_share: float = 0.0
-    shrinkage: float = 0.0
+    settings: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,9 @@ class LearnedModel:
     """A fitted router: pooled means by language, and weights of a prompt's features on top.
 
     Attributes:
-        weights: float32 [len(shared) + len(paired), n_teachers], shrinkage included; no rows where
-            the fit trusts the means alone.
+        weights: float32 [len(shared) + len(paired), n_teachers]; no rows where the fit trusts the
+            means alone.
+        clusters, cluster_gains: what a prompt's cluster adds, float32 [k, n_teachers].
         temperature: of the softmax over expected rewards that says how likely each is the best.
     """
 
@@ -63,6 +60,8 @@ class LearnedModel:
     shared: Vocabulary
     paired: Vocabulary
     weights: Single
+    clusters: Clusters
+    cluster_gains: Single
     temperature: float
     head: Head
     weighing: Weighing
@@ -74,11 +73,17 @@ class LearnedModel:
         if len(self.weights) and len(batch):
             for start, part in matrix_chunks(features(batch), self.shared, self.paired):
                 base[start : start + len(part)] += part @ self.weights
+            if self.cluster_gains.any():
+                base += self.cluster_gains[self.clusters.place(batch)]
         return base
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "weights": self.weights,
+            "centres": self.clusters.centres,
+            "cluster_gains": self.cluster_gains,
+            "cluster_bins": self.clusters.projection.known.bins,
+            "cluster_idf": self.clusters.projection.known.weights,
             "shared_bins": self.shared.bins,
             "shared_idf": self.shared.weights,
             "paired_bins": self.paired.bins,
@@ -95,25 +100,32 @@ class LearnedModel:
         cls, teachers: tuple[str, ...], arrays: Arrays, settings: Mapping[str, Any]
     ) -> LearnedModel:
         """The model that gave these `arrays()` and `settings()`."""
+        projection = Projection(Vocabulary(arrays["cluster_bins"], arrays["cluster_idf"]))
+        weighing = settings["weighing"]
+        averaged = tuple(tuple(setting) for setting in weighing["settings"])
         return cls(
             teachers,
             means_from(arrays, settings),
             Vocabulary(arrays["shared_bins"], arrays["shared_idf"]),
             Vocabulary(arrays["paired_bins"], arrays["paired_idf"]),
             arrays["weights"],
+            Clusters(projection, arrays["centres"]),
+            arrays["cluster_gains"],
             settings["temperature"],
             settings["head"],
-            Weighing(**settings["weighing"]),
+            Weighing(**{**weighing, "settings": averaged}),
         )
 
 
 def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> LearnedModel:
     """Fit on all prompts of a log, with settings chosen by cross-validation inside it.
 
-    Expected reward = mean of the teacher in the language, partially pooled, + shrinkage x
-    features . weights. Do no harm: unless the features gain more than two standard errors over the
-    best teacher per language and over the best teacher, held out, they are not used, and the
-    better of those two is what remains (a stricter one-standard-error rule, Breiman et al. 1984).
+    Expected reward = mean of the teacher in the language, partially pooled, + features . weights
+    + (where it helps) what the prompt's cluster gains. Of the settings, all within one standard
+    error of the best are averaged: their order is mostly luck. Do no harm: unless that gains more
+    than one standard error over the best teacher per language and over the best teacher, held out,
+    it is not used, and the better of those two is what remains (the one-standard-error rule,
+    Breiman et al. 1984).
 
     The heads "kl" and "pairs" learn from at most 20,000 prompts, drawn at random.
     """
@@ -123,27 +135,46 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
     tags = log.prompts.languages
     means = PooledMeans.of(tags, log.rewards)
     folds = grouped_folds(log.groups, INNER_FOLDS, seed)
-    none = np.zeros((0, len(log.teachers)), np.float32)
     if len(log.teachers) == 1 or folds.max() == 0 or _constant(log.rewards):
         level = float(np.nanmean(log.rewards))
         weighing = Weighing("fixed", level, level, level, float("inf"))
-        plain = (_NO_FEATURES, _NO_FEATURES, none, 1.0, head, weighing)
-        return LearnedModel(log.teachers, means, *plain)
-    design = Design.of(log.prompts)
-    found = held_out(log, design, folds, head)
-    weighing = _weighed(log, found)
-    shared, paired, weights, expected = _NO_FEATURES, _NO_FEATURES, none, found.fixed
-    if weighing.trusted == "learned":
-        setting = Setting(weighing.penalty, weighing.paired_share)
-        shrinkage = np.float32(weighing.shrinkage)
-        weights = _weights(log, design, means, setting, head) * shrinkage
-        shared, paired = design.shared, design.paired
-        expected = found.fixed + weighing.shrinkage * found.gains[setting]
-    elif weighing.trusted == "single":
-        means = PooledMeans.of(tags, log.rewards, borrowed=np.inf)
-        expected = found.single
+        return _without_features(log, means, 1.0, head, weighing)
+    design, clusters = Design.of(log.prompts), Clusters.of(log.prompts, seed=seed)
+    found = held_out(log, design, clusters, folds, head)
+    weighing, expected = _weighed(log, found)
     temperature = _temperature(expected, log.rewards)
-    return LearnedModel(log.teachers, means, shared, paired, weights, temperature, head, weighing)
+    if weighing.trusted == "single":
+        means = PooledMeans.of(tags, log.rewards, borrowed=np.inf)
+    if weighing.trusted != "learned":
+        return _without_features(log, means, temperature, head, weighing)
+    weights = np.zeros((design.width, len(log.teachers)), np.float32)
+    for setting, times in _times(weighing.settings).items():
+        share = np.float32(times / len(weighing.settings))
+        weights += share * _weights(log, design, means, setting, head)
+    added = sum(setting[2] for setting in weighing.settings) / len(weighing.settings)
+    left = residual(log.rewards, means.rows(tags))
+    gains = np.float32(added) * clusters.gains(clusters.place(log.prompts), left)
+    features_part = (design.shared, design.paired, weights, clusters, gains)
+    return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing)
+
+
+def _without_features(
+    log: RewardLog, means: PooledMeans, temperature: float, head: Head, weighing: Weighing
+) -> LearnedModel:
+    """A model that knows the means alone."""
+    none = np.zeros((0, len(log.teachers)), np.float32)
+    nowhere = Clusters(Projection(_NO_FEATURES), np.zeros((0, DIMENSIONS), np.float32))
+    plain = (_NO_FEATURES, _NO_FEATURES, none, nowhere, none)
+    return LearnedModel(log.teachers, means, *plain, temperature, head, weighing)
+
+
+def _times(settings: tuple[tuple[float, float, float], ...]) -> dict[Setting, int]:
+    """How often each setting of the head stands among those averaged."""
+    found: dict[Setting, int] = {}
+    for penalty, paired_share, _ in settings:
+        setting = Setting(penalty, paired_share)
+        found[setting] = found.get(setting, 0) + 1
+    return found
 
 
 def _constant(rewards: Matrix) -> bool:
@@ -168,25 +199,35 @@ def _weights(
     return solved * scale[:, None]
 
 
-def _weighed(log: RewardLog, found: HeldOut) -> Weighing:
-    """The best setting, and whether it gains enough to be trusted."""
-    single, fixed = _earned(log, found.single), _earned(log, found.fixed)
-    best, kept = -np.inf, (next(iter(found.gains)), SHRINKAGES[0])
-    for setting, gain in found.gains.items():
-        for shrinkage in SHRINKAGES:
-            mean = float(_earned(log, found.fixed + shrinkage * gain).mean())
-            if mean > best:
-                best, kept = mean, (setting, shrinkage)
-    setting, shrinkage = kept
-    learned = _earned(log, found.fixed + shrinkage * found.gains[setting])
+def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
+    """Which settings are averaged, whether to trust them, and what is then expected, held out."""
     groups = np.unique(np.array(log.groups, dtype=object), return_inverse=True)[1]
-    other = fixed if fixed.mean() >= single.mean() else single
+    single, fixed = _earned(log, found.single), _earned(log, found.fixed)
+    earned = {
+        (setting.penalty, setting.paired_share, added): _earned(
+            log, found.fixed + gain + added * found.clustered
+        )
+        for setting, gain in found.gains.items()
+        for added in (0.0, 1.0)
+    }
+    best = max(earned.values(), key=np.mean)
+    near = tuple(
+        setting
+        for setting, rewards in earned.items()
+        if best.mean() - rewards.mean() <= clustered_error(best - rewards, groups)
+    )
+    gain = sum(
+        found.gains[Setting(*setting[:2])] + setting[2] * found.clustered for setting in near
+    )
+    expected = found.fixed + gain / len(near)
+    learned = _earned(log, expected)
+    other, name = (fixed, "fixed") if fixed.mean() >= single.mean() else (single, "single")
     error = clustered_error(learned - other, groups)
-    trusted = "fixed" if other is fixed else "single"
-    if learned.mean() - other.mean() > NEEDED_ERRORS * error:
-        trusted = "learned"
+    if learned.mean() - other.mean() > error:
+        name = "learned"
     means = float(learned.mean()), float(fixed.mean()), float(single.mean())
-    return Weighing(trusted, *means, error, setting.penalty, setting.paired_share, shrinkage)
+    believed = {"learned": expected, "fixed": found.fixed, "single": found.single}
+    return Weighing(name, *means, error, near), believed[name]
 
 
 def _earned(log: RewardLog, expected: Matrix) -> Matrix:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from arbitrage.routers.clusters import Clusters
 from arbitrage.routers.design import Design, Single
 from arbitrage.routers.heads import Head, fit_head, solve_normal
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.reward_log import RewardLog
 
-PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+PENALTIES = (1.5, 6.0, 25.0, 100.0)
 PAIRED_SHARES = (0.0, 0.3)
 
 
@@ -32,11 +33,13 @@ class HeldOut:
     Attributes:
         single, fixed: float64 [n, n_teachers], pooled means without and with the language.
         gains: setting -> float32 [n, n_teachers], to be added to `fixed`.
+        clustered: float32 [n, n_teachers], what the prompt's cluster gains, likewise.
     """
 
     single: Matrix
     fixed: Matrix
     gains: dict[Setting, Single]
+    clustered: Single
 
 
 def residual(rewards: Matrix, base: Matrix) -> Single:
@@ -47,13 +50,17 @@ def residual(rewards: Matrix, base: Matrix) -> Single:
     )
 
 
-def held_out(log: RewardLog, design: Design, folds: NDArray[np.intp], head: Head) -> HeldOut:
+def held_out(
+    log: RewardLog, design: Design, clusters: Clusters, folds: NDArray[np.intp], head: Head
+) -> HeldOut:
     """Predict every prompt by fits on the other folds, at every setting.
 
-    The vocabulary is that of all prompts: it is made without looking at a reward.
+    Vocabulary and clusters are those of all prompts: they are made without looking at a reward.
     """
     tags = log.prompts.languages
     single, fixed = np.empty_like(log.rewards), np.empty_like(log.rewards)
+    clustered = np.zeros(log.rewards.shape, np.float32)
+    member = clusters.place(log.prompts)
     bases = []
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
@@ -62,6 +69,8 @@ def held_out(log: RewardLog, design: Design, folds: NDArray[np.intp], head: Head
         base = means.rows(tags)
         bases.append(base)
         fixed[out], single[out] = base[out], means.overall
+        left = residual(log.rewards[~out], base[~out])
+        clustered[out] = clusters.gains(member[~out], left)[member[out]]
     shares = PAIRED_SHARES if len(design.paired) else (0.0,)
     settings = [Setting(penalty, share) for share in shares for penalty in PENALTIES]
     gains = {setting: np.zeros(log.rewards.shape, np.float32) for setting in settings}
@@ -79,7 +88,7 @@ def held_out(log: RewardLog, design: Design, folds: NDArray[np.intp], head: Head
                 out = folds == fold
                 seen = scaled[~out], log.rewards[~out], base[~out]
                 gains[setting][out] = scaled[out] @ fit_head(head, *seen, setting.penalty)
-    return HeldOut(single, fixed, gains)
+    return HeldOut(single, fixed, gains, clustered)
 
 
 def _by_rows(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
+from arbitrage.routers.clusters import BORROWED, Clusters
 from arbitrage.routers.design import Single
 from arbitrage.routers.features import Vocabulary
 from arbitrage.routers.held_out import residual
@@ -19,9 +20,6 @@ from arbitrage.routers.projection import Projection
 from arbitrage.routers.reward_log import RewardLog
 
 NEIGHBOURS = 40
-CLUSTERS, PROMPTS_A_CLUSTER, ROUNDS = 64, 30, 25
-# A neighbourhood's gain over the language's mean is shrunk as if so many prompts had shown none.
-BORROWED = 10.0
 REMEMBERED = 20_000
 _ROWS = 2048
 
@@ -88,41 +86,33 @@ class ClusterModel:
     one cluster for every 30 prompts at most, and gains shrunk.
 
     Attributes:
-        centres: float32 [k, dimensions].
         gains: float32 [k, n_teachers].
     """
 
     teachers: tuple[str, ...]
     means: PooledMeans
-    projection: Projection
-    centres: Single
+    clusters: Clusters
     gains: Single
     temperature: float
 
     @classmethod
     def fit(cls, log: RewardLog, *, seed: int = 0) -> ClusterModel:
-        means, log, gains = _prepared(log, seed)
-        projection = Projection.of(log.prompts)
-        points = projection(log.prompts)
-        count = max(1, min(CLUSTERS, len(points) // PROMPTS_A_CLUSTER))
-        centres, member = _clustered(points, count, seed)
-        sizes = np.bincount(member, minlength=len(centres))[:, None]
-        summed = np.zeros((len(centres), gains.shape[1]))
-        np.add.at(summed, member, gains)
-        shrunk = (summed / (sizes + BORROWED)).astype(np.float32)
-        return cls(log.teachers, means, projection, centres, shrunk, _spread(log))
+        means = PooledMeans.of(log.prompts.languages, log.rewards)
+        clusters = Clusters.of(log.prompts, seed=seed)
+        left = residual(log.rewards, means.rows(log.prompts.languages))
+        gains = clusters.gains(clusters.place(log.prompts), left)
+        return cls(log.teachers, means, clusters, gains, _spread(log))
 
     def expected(self, batch: PromptBatch) -> Matrix:
-        nearest = (self.projection(batch) @ self.centres.T).argmax(axis=1)
-        found: Matrix = self.means.rows(batch.languages) + self.gains[nearest]
+        found: Matrix = self.means.rows(batch.languages) + self.gains[self.clusters.place(batch)]
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
-            "centres": self.centres,
+            "centres": self.clusters.centres,
             "gains": self.gains,
-            "bins": self.projection.known.bins,
-            "idf": self.projection.known.weights,
+            "bins": self.clusters.projection.known.bins,
+            "idf": self.clusters.projection.known.weights,
             **means_arrays(self.means),
         }
 
@@ -134,7 +124,8 @@ class ClusterModel:
         cls, teachers: tuple[str, ...], arrays: Arrays, settings: Mapping[str, Any]
     ) -> ClusterModel:
         projection = Projection(Vocabulary(arrays["bins"], arrays["idf"]))
-        learned = (projection, arrays["centres"], arrays["gains"], settings["temperature"])
+        clusters = Clusters(projection, arrays["centres"])
+        learned = (clusters, arrays["gains"], settings["temperature"])
         return cls(teachers, means_from(arrays, settings), *learned)
 
 
@@ -150,24 +141,3 @@ def _prepared(log: RewardLog, seed: int) -> tuple[PooledMeans, RewardLog, Single
 def _spread(log: RewardLog) -> float:
     """A temperature for drawing: the standard deviation of the teachers' mean rewards."""
     return float(np.nanstd(np.nanmean(log.rewards, axis=0))) or 1.0
-
-
-def _clustered(points: Single, count: int, seed: int) -> tuple[Single, NDArray[np.intp]]:
-    """Spherical k-means: centres float32 [k, dimensions] of length 1, and each point's cluster.
-
-    Source: Lloyd 1982, Dhillon and Modha 2001; begun at points drawn at random. An emptied cluster
-    stays where it was.
-    """
-    start = np.random.default_rng(seed).choice(len(points), count, replace=False)
-    centres = points[start].copy()
-    member: NDArray[np.intp] = np.full(len(points), -1, dtype=np.intp)
-    for _ in range(ROUNDS):
-        fresh = (points @ centres.T).argmax(axis=1)
-        if (fresh == member).all():
-            break
-        member = fresh
-        sums = np.zeros_like(centres)
-        np.add.at(sums, member, points)
-        length = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres = np.where(length > 0, sums / np.maximum(length, 1e-12), centres)
-    return centres, member

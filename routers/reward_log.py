@@ -209,24 +209,35 @@ def _batch(
             coded = pc.dictionary_encode(coded)
         coded = coded.unify_dictionaries().combine_chunks()
         coded = coded if isinstance(coded, pa.DictionaryArray) else coded.chunk(0)
-        codes = pc.fill_null(coded.indices, -1).to_numpy()
+        values = [*coded.dictionary.to_pylist(), None]
+        if name == "language":
+            values = [tag if tag is None else _tag(tag, where) for tag in values]
+        # Two spellings of a tag are one language.
+        places = {value: place for place, value in reversed(list(enumerate(values)))}
+        same = np.array([places[value] for value in values], dtype=np.int64)
+        codes = same[pc.fill_null(coded.indices, -1).to_numpy()]
         if (codes != codes[first[prompt]]).any():
             row = int((codes != codes[first[prompt]]).argmax())
             raise ConfigError(
                 f'"{where}" gives prompt "{ids[prompt[row]]}" more than one {name}.',
                 mend="One id is one prompt in one language; make the ids distinct.",
             )
-        values = [*coded.dictionary.to_pylist(), None]
         columns[name] = [values[code] for code in codes[first]]
-    languages = [_tag(tag, where) for tag in columns["language"]]
+    untagged = [own for own, tag in zip(ids, columns["language"], strict=True) if tag is None]
+    if untagged:
+        raise ConfigError(
+            f'"{where}" has {len(untagged):,} prompts without a language, the first is '
+            f'"{untagged[0]}".',
+            mend="Write BCP-47 tags.",
+        )
     texts = [text or "" for text in columns["prompt"]]
     groups = [group or own for group, own in zip(columns["group"], ids, strict=True)]
-    return PromptBatch(ids, texts, languages, columns["task"]), groups
+    return PromptBatch(ids, texts, columns["language"], columns["task"]), groups
 
 
-def _tag(written: str | None, where: str) -> str:
+def _tag(written: str, where: str) -> str:
     try:
-        return normalise_tag(written or "")
+        return normalise_tag(written)
     except ValueError as error:
         raise ConfigError(f'"{where}": {error}.', mend="Write BCP-47 tags.") from None
 
