@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,13 +74,27 @@ def cross_validated(
 def scored_on(
     log: RewardLog, test: RewardLog, routers: Sequence[str] = tuple(POLICIES), *, seed: int = 0
 ) -> Evaluation:
-    """Fit each router on `log` and let it route `test`, which must have the same teachers."""
-    if log.teachers != test.teachers:
+    """Fit each router on `log` and let it route `test`, both with the teachers they share.
+
+    Raises ConfigError where they share none.
+    """
+    both = [name for name in log.teachers if name in test.teachers]
+    if not both:
         raise ConfigError(
-            f"the test log has rewards of {', '.join(test.teachers)}, the log of "
+            f"no teacher is in both logs: the test has {', '.join(test.teachers)}, the log "
             f"{', '.join(log.teachers)}.",
-            mend="Give both the same teachers.",
+            mend="Give logs of the same teachers.",
         )
+    notes = [
+        f"only in {where} and left out: {', '.join(names)}"
+        for where, names in (
+            ("the log", [name for name in log.teachers if name not in both]),
+            ("the test", [name for name in test.teachers if name not in both]),
+        )
+        if names
+    ]
+    log, test = log.among(both), test.among(both)
+    test = replace(test, notes=(*test.notes, *notes))
     shared = len(set(log.prompts.prompt_ids) & set(test.prompts.prompt_ids))
     split = "fitted on one log, tested on the other"
     if shared:

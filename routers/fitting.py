@@ -22,8 +22,8 @@ from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
 
 INNER_FOLDS = 5
-# Standard errors that features must gain to be trusted: a one-sided test at 5 %. One, as in the usual
-# rule, was too few on recorded boards (docs/routing.md).
+# Standard errors that features must gain to be trusted: a one-sided test at 5 %. One, as in the
+# usual rule, was too few on recorded boards (docs/routing.md).
 NEEDED_ERRORS = 1.645
 _NO_FEATURES = Vocabulary(np.zeros(0, np.int32), np.zeros(0, np.float32))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,17 @@ class RewardLog:
         taken = [[column[place] for place in places] for column in columns]
         groups = [self.groups[place] for place in places]
         rewards = self.rewards[places]
-        return RewardLog(PromptBatch(*taken), groups, self.teachers, rewards, self.digest)
+        batch = PromptBatch(*taken)
+        return RewardLog(batch, groups, self.teachers, rewards, self.digest, self.notes)
+
+    def among(self, teachers: Sequence[str]) -> RewardLog:
+        """The rewards of these teachers alone, and the prompts that have one."""
+        kept = [place for place, name in enumerate(self.teachers) if name in set(teachers)]
+        names = tuple(self.teachers[place] for place in kept)
+        rewards = self.rewards[:, kept]
+        log = RewardLog(self.prompts, self.groups, names, rewards, self.digest, self.notes)
+        rated = log.present.any(axis=1)
+        return log if rated.all() else log.part(np.flatnonzero(rated))
 
 
 def read_reward_log(path: Path) -> RewardLog:
@@ -138,8 +148,7 @@ def reward_log_of(table: pa.Table, where: str) -> RewardLog:
     rewards = rewards[:, heard]
     identity = _identity(batch, groups, teachers, rewards)
     log = RewardLog(batch, groups, teachers, rewards, identity).part(rated)
-    notes += _remarks(log)
-    return RewardLog(log.prompts, log.groups, teachers, log.rewards, identity, tuple(notes))
+    return replace(log, notes=(*notes, *_remarks(log)))
 
 
 def _coded(table: pa.Table, name: str, where: str) -> tuple[NDArray[np.int64], list[str]]:
