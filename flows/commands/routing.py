@@ -27,7 +27,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
 def fit(
     log: Log,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
-    kind: Annotated[str, typer.Option(help="learned, nearest or cluster.")] = "learned",
+    kind: Annotated[str, typer.Option(help="learned, nearest, cluster or fixed.")] = "learned",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from arbitrage.config import parse_config
 from arbitrage.errors import ConfigError, RouterError, UnknownNameError
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.drawing import route
-from arbitrage.routers.fit import KINDS, fit_artefact
+from arbitrage.routers.fit import KINDS, FixedModel, fit_artefact
 from arbitrage.routers.fitted import FittedParams
 from arbitrage.routers.fitting import fit_learned
 from arbitrage.routers.learned import Learned
+from arbitrage.routers.pooling import PooledMeans
 from arbitrage.routers.reward_log import reward_log_of
 
 pytestmark = pytest.mark.usefixtures("pool_registered")
@@ -70,7 +72,7 @@ def test_the_same_log_gives_the_same_files(folder: Path, tmp_path: Path) -> None
     assert again["training"] == first["training"]
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"fixed"}))
 def test_every_kind_routes_a_run_from_its_artefact(
     folder: Path, kind: str, config_of: Any, prompts_of: Any
 ) -> None:
@@ -79,6 +81,17 @@ def test_every_kind_routes_a_run_from_its_artefact(
     assert routed.routes.num_rows == 4
     assert set(routed.routes["router"].to_pylist()) == {f"{kind}@1"}
     assert config.router.params.artefact_sha256 == card_of(folder / kind)["sha256"]
+
+
+def test_a_fitted_table_is_the_section_of_a_run(
+    folder: Path, config_of: Any, prompts_of: Any
+) -> None:
+    section = tomllib.loads((folder / "fixed" / "router.toml").read_text(encoding="utf-8"))
+    assert set(section["router"]["table"]) == {"ko", "tr"}
+    routed = route(prompts_of(["tr", "ko", "fi"]), config_of(section["router"], POOL))
+    means = PooledMeans.of(["tr", "ko"], np.eye(3)[:2])
+    assert routed.routes.num_rows == 3
+    assert FixedModel(("x", 'y"z', "w"), means).table().count('"y\\"z"') == 1
 
 
 def test_a_card_says_what_a_language_lead_asks(folder: Path) -> None:
