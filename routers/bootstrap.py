@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 _AT_ONCE = 4_000_000
+_MOST_DRAWN, _FEWEST = 20_000_000, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ def resampled(
 ) -> Resampled:
     """Bootstrap the column means of `values`, drawing whole groups with replacement.
 
-    The same draws serve all columns, so differences between them are paired.
+    The same draws serve all columns, so differences between them are paired. With many groups fewer
+    replicates are drawn, 200 at least: no more than 20 million groups in all.
     Source: Efron and Tibshirani 1993, chapter 6 and 8 (the group is the unit).
 
     Args:
@@ -51,6 +53,7 @@ def resampled(
     sums = np.zeros((count, values.shape[1] + 1))
     np.add.at(sums, place, np.column_stack([values, np.ones(len(values))]))
     random = np.random.default_rng(seed)
+    replicates = min(replicates, max(_FEWEST, _MOST_DRAWN // count))
     means = np.empty((replicates, values.shape[1]))
     step = max(1, _AT_ONCE // max(count, 1))
     for start in range(0, replicates, step):

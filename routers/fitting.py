@@ -15,9 +15,9 @@ from arbitrage.routers.design import IN_MEMORY, Design, Single, matrix_chunks
 from arbitrage.routers.features import Vocabulary, features
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
-from arbitrage.routers.held_out import HeldOut, Setting, held_out, residual
+from arbitrage.routers.held_out import HeldOut, Setting, held_out
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
-from arbitrage.routers.pooling import Matrix, PooledMeans, best_column
+from arbitrage.routers.pooling import Matrix, PooledMeans, best_column, residual
 from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
 

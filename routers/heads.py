@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from arbitrage.routers.pooling import Matrix, residual
+
 Single = NDArray[np.float32]
 Head = Literal["reward", "kl", "pairs"]
 HEADS: tuple[Head, ...] = ("reward", "kl", "pairs")
@@ -51,10 +52,8 @@ def fit_head(
             such teacher here.
         penalty: of the ridge; the other heads take as much, against their own curvature.
     """
-    known = ~np.isnan(rewards) & np.isfinite(offset)
     if head == "reward":
-        target = np.where(known, np.where(known, rewards, 0) - np.where(known, offset, 0), 0)
-        return fit_ridge(features, target.astype(np.float32), penalty)
+        return fit_ridge(features, residual(rewards, offset), penalty)
     temperature = _spread(rewards)
     fit = fit_kl if head == "kl" else fit_pairs
     return fit(features, rewards, offset, penalty / 4, temperature) * np.float32(temperature)

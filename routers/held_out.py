@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from arbitrage.routers.clusters import Clusters
 from arbitrage.routers.design import Design, Single
 from arbitrage.routers.heads import Head, fit_head, solve_normal
-from arbitrage.routers.pooling import Matrix, PooledMeans
+from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.reward_log import RewardLog
 
 PENALTIES = (1.5, 6.0, 25.0, 100.0)
@@ -40,14 +40,6 @@ class HeldOut:
     fixed: Matrix
     gains: dict[Setting, Single]
     clustered: Single
-
-
-def residual(rewards: Matrix, base: Matrix) -> Single:
-    """Rewards less what is expected anyway; 0 where either is not known."""
-    known = ~np.isnan(rewards) & np.isfinite(base)
-    return np.where(known, np.where(known, rewards, 0) - np.where(known, base, 0), 0).astype(
-        np.float32
-    )
 
 
 def held_out(

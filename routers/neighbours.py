@@ -13,9 +13,8 @@ from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.clusters import BORROWED, Clusters
 from arbitrage.routers.design import Single
 from arbitrage.routers.features import Vocabulary
-from arbitrage.routers.held_out import residual
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
-from arbitrage.routers.pooling import Matrix, PooledMeans
+from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.projection import Projection
 from arbitrage.routers.reward_log import RewardLog
 

@@ -91,6 +91,18 @@ def _shrunk(own: Matrix, towards: Matrix, borrowed: float) -> Matrix:
     return np.where((count == 0) & (borrowed == 0), towards, means)
 
 
+def residual(rewards: Matrix, base: Matrix) -> NDArray[np.float32]:
+    """Rewards less what is expected anyway; 0 where either is not known.
+
+    >>> residual(np.array([[1.0, np.nan, 2.0]]), np.array([[0.5, 0.5, -np.inf]])).tolist()
+    [[0.5, 0.0, 0.0]]
+    """
+    known = ~np.isnan(rewards) & np.isfinite(base)
+    left = np.subtract(rewards, base, out=np.zeros(rewards.shape), where=known)
+    found: NDArray[np.float32] = left.astype(np.float32)
+    return found
+
+
 def best_column(expected: Matrix, costs: Matrix) -> NDArray[np.intp]:
     """The column of the best of each row; ties go to the cheaper, then to the first.
 
