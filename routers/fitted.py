@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,6 +19,9 @@ from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
 from arbitrage.routers.models import Model
 from arbitrage.routers.pooling import best_column
+from arbitrage.routers.relatives import family_of
+
+_log = logging.getLogger(__name__)
 
 
 class FittedParams(RouterParams):
@@ -78,6 +82,7 @@ class FittedRouter(Router):
                 f"is {artefact.card['sha256']}, the config's {params.artefact_sha256}.",
                 mend="Put the old one back, or start a new run.",
             )
+        self._said: set[str] = set()
         self._columns = pool_columns(artefact, teachers)
         self._costs = np.array([params.costs.get(name, 0.0) for name in teachers])
         try:
@@ -93,6 +98,7 @@ class FittedRouter(Router):
     def probabilities(self, batch: PromptBatch) -> NDArray[np.float32]:
         if not len(batch):
             return np.zeros((0, len(self.teachers)), np.float32)
+        self._say_unknown(batch)
         worth = self.model.expected(batch)[:, self._columns]
         worth = worth - self.params.cost_weight * self._costs
         # Sums of float32 differ in their last digits with the size of a batch; a choice must not.
@@ -109,3 +115,18 @@ class FittedRouter(Router):
         shares[~able.any(axis=1)] = 0
         found: NDArray[np.float32] = shares.astype(np.float32)
         return found
+
+    def _say_unknown(self, batch: PromptBatch) -> None:
+        """Warn, once a language, where rewards of other languages have to do."""
+        for tag in sorted(set(batch.languages) - self._said):
+            self._said.add(tag)
+            if not self.model.means.knows(tag):
+                _log.warning(
+                    'the router artefact "%s" has no rewards in "%s": it routes there by the '
+                    "estimate pooled over %s.",
+                    self.params.artefact,
+                    tag,
+                    "its family"
+                    if family_of(tag) in self.model.means.families
+                    else "all languages",
+                )

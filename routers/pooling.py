@@ -62,6 +62,10 @@ class PooledMeans:
             languages[str(name)], counts[str(name)] = means, len(own)
         return cls(overall, families, languages, counts)
 
+    def knows(self, tag: str) -> bool:
+        """Whether there were rewards in the language, or in its primary subtag."""
+        return tag in self.languages or base_language(tag) in self.languages
+
     def row(self, tag: str) -> Matrix:
         """float64 [n_teachers] of a tag; of a language that was not in the fit, that of its primary
         subtag, else of its family, else of all."""

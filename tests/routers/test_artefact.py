@@ -119,6 +119,18 @@ def test_probabilities_draw_explore_and_pay(folder: Path) -> None:
     assert dear.probabilities(BATCH)[:, POOL.index("both")].tolist() == [1, 1, 1]
 
 
+def test_a_language_without_rewards_is_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    router = learned(folder / "learned")
+    for _ in range(2):
+        router.probabilities(BATCH)
+    said = [record.getMessage() for record in caplog.records if "no rewards in" in record.message]
+    assert len(said) == 1
+    assert '"fi"' in said[0]
+    assert "pooled over all languages" in said[0]
+
+
 def test_a_smaller_pool_in_another_order_is_served(folder: Path) -> None:
     whole = learned(folder / "learned").model.expected(BATCH)
     router = learned(folder / "learned", ["tales", "both"])
