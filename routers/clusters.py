@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.design import Single
+from arbitrage.routers.features import Counts
 from arbitrage.routers.projection import Projection
 
 CLUSTERS, PROMPTS_A_CLUSTER, ROUNDS = 64, 30, 25
@@ -26,14 +26,14 @@ class Clusters:
     centres: Single
 
     @classmethod
-    def of(cls, batch: PromptBatch, *, seed: int = 0) -> Clusters:
+    def of(cls, counts: Counts, *, seed: int = 0) -> Clusters:
         """Spherical k-means with k = min(64, prompts / 30), made without looking at a reward.
 
         Source: Lloyd 1982, Dhillon and Modha 2001; begun at points drawn at random. An emptied
         cluster stays where it was.
         """
-        projection = Projection.of(batch)
-        points = projection(batch)
+        projection = Projection.of(counts)
+        points = projection(counts)
         random = np.random.default_rng(seed)
         if len(points) > SOUGHT_AMONG:
             points = points[np.sort(random.choice(len(points), SOUGHT_AMONG, replace=False))]
@@ -51,9 +51,9 @@ class Clusters:
             centres = np.where(length > 0, sums / np.maximum(length, 1e-12), centres)
         return cls(projection, centres)
 
-    def place(self, batch: PromptBatch) -> NDArray[np.intp]:
+    def place(self, counts: Counts) -> NDArray[np.intp]:
         """The cluster of each prompt."""
-        found: NDArray[np.intp] = (self.projection(batch) @ self.centres.T).argmax(axis=1)
+        found: NDArray[np.intp] = (self.projection(counts) @ self.centres.T).argmax(axis=1)
         return found
 
     def gains(self, member: NDArray[np.intp], residual: Single) -> Single:

@@ -129,6 +129,26 @@ def columns(
     return made
 
 
+def weighed(
+    counts: Counts, bins: NDArray[np.int64], known: Vocabulary, weights: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """float64 [rows, width]: `columns(...) @ weights` without the matrix, each row by itself.
+
+    Args:
+        weights: float32 [len(known), width].
+    """
+    place = column_table(known)[bins]
+    there = place >= 0
+    place, rows = place[there], counts.rows[there]
+    cells = counts.values[there] * known.weights[place]
+    length = np.sqrt(np.bincount(rows, weights=cells * cells, minlength=counts.size))
+    made = np.empty((counts.size, weights.shape[1]))
+    for column in range(weights.shape[1]):
+        parts = cells * weights[place, column]
+        made[:, column] = np.bincount(rows, weights=parts, minlength=counts.size)
+    return np.divide(made, length[:, None], out=np.zeros_like(made), where=length[:, None] > 0)
+
+
 def column_table(known: Vocabulary) -> NDArray[np.int32]:
     """int32 [2**BITS]: the column of each bin, -1 for those without."""
     table = np.full(1 << BITS, -1, dtype=np.int32)

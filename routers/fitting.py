@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.clusters import Clusters
-from arbitrage.routers.design import IN_MEMORY, Design, Single, matrix_chunks
-from arbitrage.routers.features import Vocabulary, features
+from arbitrage.routers.design import IN_MEMORY, Design, Single
+from arbitrage.routers.features import Vocabulary, features, weighed
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
 from arbitrage.routers.held_out import HeldOut, Setting, held_out
@@ -74,10 +74,13 @@ class LearnedModel:
         prompt's language though others were."""
         base = self.means.rows(batch.languages)
         if len(self.weights) and len(batch):
-            for start, part in matrix_chunks(features(batch), self.shared, self.paired):
-                base[start : start + len(part)] += part @ self.weights
+            counts = features(batch)
+            split = len(self.shared)
+            base += weighed(counts, counts.bins, self.shared, self.weights[:split])
+            if len(self.paired):
+                base += weighed(counts, counts.paired, self.paired, self.weights[split:])
             if self.cluster_gains.any():
-                base += self.cluster_gains[self.clusters.place(batch)]
+                base += self.cluster_gains[self.clusters.place(counts)]
         return base
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -142,7 +145,8 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
         level = float(np.nanmean(log.rewards))
         weighing = Weighing("fixed", level, level, level, float("inf"))
         return _without_features(log, means, 1.0, head, weighing)
-    design, clusters = Design.of(log.prompts), Clusters.of(log.prompts, seed=seed)
+    design = Design.of(log.prompts)
+    clusters = Clusters.of(design.counts, seed=seed)
     found = held_out(log, design, clusters, folds, head)
     weighing, expected = _weighed(log, found)
     temperature = _temperature(expected, log.rewards)
@@ -156,7 +160,7 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
         weights += share * _weights(log, design, means, setting, head)
     added = sum(setting[2] for setting in weighing.settings) / len(weighing.settings)
     left = residual(log.rewards, means.rows(tags))
-    gains = np.float32(added) * clusters.gains(clusters.place(log.prompts), left)
+    gains = np.float32(added) * clusters.gains(clusters.place(design.counts), left)
     features_part = (design.shared, design.paired, weights, clusters, gains)
     return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing)
 

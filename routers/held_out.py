@@ -52,7 +52,7 @@ def held_out(
     tags = log.prompts.languages
     single, fixed = np.empty_like(log.rewards), np.empty_like(log.rewards)
     clustered = np.zeros(log.rewards.shape, np.float32)
-    member = clusters.place(log.prompts)
+    member = clusters.place(design.counts)
     bases = []
     for fold in range(int(folds.max()) + 1):
         out = folds == fold

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.clusters import BORROWED, Clusters
 from arbitrage.routers.design import Single
-from arbitrage.routers.features import Vocabulary
+from arbitrage.routers.features import Vocabulary, features
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.projection import Projection
@@ -42,13 +42,14 @@ class NearestModel:
     @classmethod
     def fit(cls, log: RewardLog, *, seed: int = 0) -> NearestModel:
         means, log, gains = _prepared(log, seed)
-        projection = Projection.of(log.prompts)
-        points = projection(log.prompts)
+        counts = features(log.prompts)
+        projection = Projection.of(counts)
+        points = projection(counts)
         return cls(log.teachers, means, projection, points, gains, _spread(log))
 
     def expected(self, batch: PromptBatch) -> Matrix:
         base = self.means.rows(batch.languages)
-        asked = self.projection(batch)
+        asked = self.projection(features(batch))
         count = min(NEIGHBOURS, len(self.points))
         for start in range(0, len(asked), _ROWS):
             likeness = asked[start : start + _ROWS] @ self.points.T
@@ -97,13 +98,16 @@ class ClusterModel:
     @classmethod
     def fit(cls, log: RewardLog, *, seed: int = 0) -> ClusterModel:
         means = PooledMeans.of(log.prompts.languages, log.rewards)
-        clusters = Clusters.of(log.prompts, seed=seed)
+        counts = features(log.prompts)
+        clusters = Clusters.of(counts, seed=seed)
         left = residual(log.rewards, means.rows(log.prompts.languages))
-        gains = clusters.gains(clusters.place(log.prompts), left)
+        gains = clusters.gains(clusters.place(counts), left)
         return cls(log.teachers, means, clusters, gains, _spread(log))
 
     def expected(self, batch: PromptBatch) -> Matrix:
-        found: Matrix = self.means.rows(batch.languages) + self.gains[self.clusters.place(batch)]
+        found: Matrix = (
+            self.means.rows(batch.languages) + self.gains[self.clusters.place(features(batch))]
+        )
         return found
 
     def arrays(self) -> dict[str, NDArray[Any]]:
