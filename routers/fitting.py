@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
 from arbitrage.routers.held_out import HeldOut, Setting, held_out
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
-from arbitrage.routers.pooling import Matrix, PooledMeans, best_column, residual
+from arbitrage.routers.pooling import BORROWED_PROMPTS, Matrix, PooledMeans, best_column, residual
 from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
 
@@ -37,6 +37,7 @@ class Weighing:
         learned, fixed, single: reward of each.
         error: standard error of the learned one's gain over the better of the others.
         settings: (penalty, paired share, whether clusters add) of each setting that is averaged.
+        plain: languages in which features did harm, held out: there it is `fixed` all the same.
     """
 
     trusted: str
@@ -45,6 +46,7 @@ class Weighing:
     single: float
     error: float
     settings: tuple[tuple[float, float, float], ...] = ()
+    plain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,15 @@ class LearnedModel:
         base = self.means.rows(batch.languages)
         if len(self.weights) and len(batch):
             counts = features(batch)
+            gain = np.zeros_like(base)
             split = len(self.shared)
-            base += weighed(counts, counts.bins, self.shared, self.weights[:split])
+            gain += weighed(counts, counts.bins, self.shared, self.weights[:split])
             if len(self.paired):
-                base += weighed(counts, counts.paired, self.paired, self.weights[split:])
+                gain += weighed(counts, counts.paired, self.paired, self.weights[split:])
             if self.cluster_gains.any():
-                base += self.cluster_gains[self.clusters.place(counts)]
+                gain += self.cluster_gains[self.clusters.place(counts)]
+            gain[_in(batch.languages, self.weighing.plain)] = 0
+            base += gain
         return base
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -119,7 +124,7 @@ class LearnedModel:
             arrays["cluster_gains"],
             settings["temperature"],
             settings["head"],
-            Weighing(**{**weighing, "settings": averaged}),
+            Weighing(**{**weighing, "settings": averaged, "plain": tuple(weighing["plain"])}),
         )
 
 
@@ -131,7 +136,8 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
     error of the best are averaged: their order is mostly luck. Do no harm: unless that gains, held
     out, more than 1.645 standard errors over both the best teacher per language and the best
     teacher, it is not used, and the better of those two is what remains (a stricter
-    one-standard-error rule, Breiman et al. 1984).
+    one-standard-error rule, Breiman et al. 1984). Nor is it used in a language where it loses, held
+    out.
 
     The heads "kl" and "pairs" learn from at most 20,000 prompts, drawn at random.
     """
@@ -228,13 +234,36 @@ def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
     )
     expected = found.fixed + gain / len(near)
     learned = _earned(log, expected)
+    plain = harmed(log.prompts.languages, learned - fixed)
+    spared = _in(log.prompts.languages, plain)
+    expected[spared], learned[spared] = found.fixed[spared], fixed[spared]
     other, name = (fixed, "fixed") if fixed.mean() >= single.mean() else (single, "single")
     error = clustered_error(learned - other, groups)
     if learned.mean() - other.mean() > NEEDED_ERRORS * error:
         name = "learned"
     means = float(learned.mean()), float(fixed.mean()), float(single.mean())
     believed = {"learned": expected, "fixed": found.fixed, "single": found.single}
-    return Weighing(name, *means, error, near), believed[name]
+    return Weighing(name, *means, error, near, plain), believed[name]
+
+
+def harmed(tags: Sequence[str], gain: Matrix) -> tuple[str, ...]:
+    """Languages whose mean gain is below zero, after shrinking it as the rewards' means are.
+
+    >>> harmed(["tr"] * 50 + ["zh"] * 50 + ["fi"], np.array([0.2] * 50 + [-0.1] * 50 + [-0.1]))
+    ('zh',)
+    """
+    found = []
+    for tag in sorted(set(tags)):
+        own = gain[_in(tags, (tag,))]
+        if own.sum() + BORROWED_PROMPTS * gain.mean() < 0:
+            found.append(tag)
+    return tuple(found)
+
+
+def _in(tags: Sequence[str], some: Sequence[str]) -> NDArray[np.bool_]:
+    """bool [n]: which of the tags are among `some`."""
+    wanted = set(some)
+    return np.array([tag in wanted for tag in tags], dtype=np.bool_)
 
 
 def _earned(log: RewardLog, expected: Matrix) -> Matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from reward_logs import table_of, topical
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.evaluation import cross_validated, earned_by, scored_on, summarised
 from arbitrage.routers.features import HEAD, TAIL, features
-from arbitrage.routers.fitting import fit_learned
+from arbitrage.routers.fitting import fit_learned, harmed
 from arbitrage.routers.heads import HEADS
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
 from arbitrage.routers.pooling import PooledMeans
@@ -47,6 +48,18 @@ def test_without_signal_it_is_the_best_teacher_per_language_or_of_all() -> None:
     assert not len(model.weights)
     worth = model.expected(batch(SUMS, TALES, "anything"))
     assert (worth == worth[0]).all()
+
+
+def test_a_language_that_the_features_harm_is_left_to_its_best_teacher() -> None:
+    model = fit_learned(log_of(topical()))
+    spared = replace(model, weighing=replace(model.weighing, plain=("ko",)))
+    korean = spared.expected(batch(SUMS, TALES, language="ko"))
+    assert (korean == model.means.row("ko")).all()
+    turkish = batch(SUMS, TALES)
+    np.testing.assert_array_equal(spared.expected(turkish), model.expected(turkish))
+    few = harmed(["tr"] * 9 + ["ko"], np.array([1.0] * 9 + [-1.0]))
+    many = harmed(["tr"] * 9 + ["ko"] * 9, np.array([1.0] * 9 + [-1.0] * 9))
+    assert (few, many) == ((), ("ko",))
 
 
 @pytest.mark.parametrize(
