@@ -58,7 +58,7 @@ def test_a_language_that_the_features_harm_is_left_to_its_best_teacher() -> None
     turkish = batch(SUMS, TALES)
     np.testing.assert_array_equal(spared.expected(turkish), model.expected(turkish))
     few = harmed(["tr"] * 9 + ["ko"], np.array([1.0] * 9 + [-1.0]))
-    many = harmed(["tr"] * 9 + ["ko"] * 99, np.array([1.0] * 9 + [-1.0] * 99))
+    many = harmed(["tr"] * 200 + ["ko"] * 99, np.array([1.0] * 200 + [-1.0] * 99))
     assert (few, many) == ((), ("ko",))
 
 
