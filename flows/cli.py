@@ -16,6 +16,7 @@ from arbitrage.flows.commands import (
     finished,
     planning,
     profiling,
+    routing,
     running,
     scoring,
 )
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (configs, planning, running, finished, profiling, exports, scoring):
+for module in (configs, planning, running, finished, profiling, exports, scoring, routing):
     module.add_to(app)
 
 

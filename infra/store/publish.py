@@ -103,7 +103,7 @@ def _router(config: RunConfig) -> dict[str, Any]:
     return {
         "router": entry.identity,
         "params": config.router.params.model_dump(mode="json"),
-        "artefact_sha256": None,
+        "artefact_sha256": getattr(config.router.params, "artefact_sha256", None),
     }
 
 

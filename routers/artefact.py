@@ -1,0 +1,144 @@
+"""Artefacts of fitted routers: router.npz beside card.json. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from arbitrage.errors import OutputError, RouterError
+
+FORMAT = 1
+ARRAYS, CARD = "router.npz", "card.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A loaded artefact, its arrays as the card's checksum vouches for them."""
+
+    card: dict[str, Any]
+    arrays: Mapping[str, NDArray[Any]]
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        return tuple(self.card["teachers"])
+
+
+def save_artefact(
+    folder: Path, card: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> dict[str, Any]:
+    """Write both files, the card last and each by renaming; returns the card as written.
+
+    Args:
+        card: with at least kind, version, features, teachers and settings.
+
+    Raises OutputError where the folder cannot be written.
+    """
+    data = _packed(arrays)
+    whole = {"format": FORMAT, **card, "sha256": hashlib.sha256(data).hexdigest()}
+    text = orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in ((ARRAYS, data), (CARD, text)):
+            temporary = folder / f".{name}.{os.getpid()}"
+            temporary.write_bytes(content)
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise OutputError(
+            f'cannot write the artefact to "{folder}": {error.strerror or error}.',
+            mend="Name a folder that can be written.",
+        ) from None
+    return whole
+
+
+def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The arrays as the bytes of an .npz, the same for the same arrays."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(arrays):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, arrays[name], allow_pickle=False)
+            # A fixed date, so that the same fit is the same file.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
+
+
+def load_artefact(folder: Path, *, kind: str, version: int, features: str) -> Artefact:
+    """Read an artefact and check that it is whole and that this program reads it as it was meant.
+
+    Raises RouterError: no artefact there, a damaged card or arrays, another format, kind, version
+    or feature identity than the ones given.
+    """
+    card = _card(folder)
+    wanted = {"format": FORMAT, "kind": kind, "version": version, "features": features}
+    for name, value in wanted.items():
+        if card[name] != value:
+            raise RouterError(
+                f'the artefact "{folder}" has {name} {card[name]!r}, needed is {value!r}.',
+                mend=f"Fit it again: arbitrage router fit LOG -o {folder} --kind {kind}.",
+            )
+    return Artefact(card, _arrays(folder, card["sha256"]))
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        card: dict[str, Any] = orjson.loads((folder / CARD).read_bytes())
+    except OSError as error:
+        raise RouterError(
+            f'there is no router artefact at "{folder}": {CARD}: {error.strerror or error}.',
+            mend="Set router.artefact to the folder that `arbitrage router fit -o` wrote.",
+        ) from None
+    except orjson.JSONDecodeError as error:
+        raise _damaged(folder, f"{CARD} is not JSON ({error})") from None
+    needed = ("format", "kind", "version", "features", "teachers", "settings", "sha256")
+    gone = [name for name in needed if not isinstance(card, dict) or name not in card]
+    if gone:
+        raise _damaged(folder, f"{CARD} lacks {', '.join(gone)}")
+    if not isinstance(card["teachers"], list) or not isinstance(card["settings"], dict):
+        raise _damaged(folder, f"{CARD} holds something else than teachers and settings")
+    return card
+
+
+def _arrays(folder: Path, sha256: str) -> dict[str, NDArray[Any]]:
+    try:
+        data = (folder / ARRAYS).read_bytes()
+    except OSError as error:
+        raise _damaged(folder, f"{ARRAYS}: {error.strerror or error}") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise _damaged(folder, f"{ARRAYS} is not the file its card was written for")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise _damaged(folder, f"{ARRAYS} cannot be read ({error})") from None
+
+
+def _damaged(folder: Path, what: str) -> RouterError:
+    return RouterError(
+        f'the router artefact "{folder}" is damaged: {what}.',
+        mend="Copy it again, or fit it again with `arbitrage router fit`.",
+    )
+
+
+def pool_columns(artefact: Artefact, teachers: Sequence[str]) -> NDArray[np.intp]:
+    """The artefact's column of each teacher of a run; the artefact may know more.
+
+    Raises RouterError for a teacher that the artefact was not fitted for.
+    """
+    strangers = [name for name in teachers if name not in artefact.teachers]
+    if strangers:
+        raise RouterError(
+            f"the router artefact was fitted for another pool: it does not know "
+            f"{', '.join(strangers)}. It knows {', '.join(artefact.teachers)}.",
+            mend="Take these teachers out of the run, or fit again with rewards of theirs.",
+        )
+    return np.array([artefact.teachers.index(name) for name in teachers], dtype=np.intp)

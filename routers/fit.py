@@ -1,0 +1,127 @@
+"""Fitting a router of any kind from a reward log, with the card that says what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from arbitrage.errors import unknown_name
+from arbitrage.routers.artefact import save_artefact
+from arbitrage.routers.base import PromptBatch
+from arbitrage.routers.design import IN_MEMORY
+from arbitrage.routers.evaluation import FOLDS, Evaluation, cross_validated, scored_on, summarised
+from arbitrage.routers.features import IDENTITY
+from arbitrage.routers.fitting import fit_learned
+from arbitrage.routers.folds import grouped_folds
+from arbitrage.routers.models import Model, means_arrays, means_settings
+from arbitrage.routers.neighbours import ClusterModel, NearestModel
+from arbitrage.routers.pooling import Matrix, PooledMeans
+from arbitrage.routers.ranking import rank_teachers
+from arbitrage.routers.reward_log import RewardLog
+
+TABLE = "router.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedModel:
+    """The best teacher per language, by partially pooled mean reward."""
+
+    teachers: tuple[str, ...]
+    means: PooledMeans
+    temperature: float = 1.0
+
+    @classmethod
+    def fit(cls, log: RewardLog, *, seed: int = 0) -> FixedModel:
+        del seed
+        return cls(log.teachers, PooledMeans.of(log.prompts.languages, log.rewards))
+
+    def expected(self, batch: PromptBatch) -> Matrix:
+        return self.means.rows(batch.languages)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return means_arrays(self.means)
+
+    def settings(self) -> dict[str, Any]:
+        return means_settings(self.means)
+
+    def table(self) -> str:
+        """The [router] section of a run that routes like this, as TOML."""
+        lines = ["[router]", 'kind = "fixed"', f"default = {self._best(self.means.overall)}", ""]
+        lines += ["[router.table]"]
+        lines += [
+            f'"{tag}" = {self._best(self.means.languages[tag])}'
+            for tag in sorted(self.means.languages)
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _best(self, worth: Matrix) -> str:
+        # A JSON string is a TOML string too.
+        return orjson.dumps(self.teachers[int(worth.argmax())]).decode()
+
+
+KINDS: dict[str, Callable[..., Model]] = {
+    "fixed": FixedModel.fit,
+    "learned": fit_learned,
+    "nearest": NearestModel.fit,
+    "cluster": ClusterModel.fit,
+}
+VERSION = 1
+
+
+def fit_artefact(log: RewardLog, folder: Path, *, kind: str, seed: int = 0) -> dict[str, Any]:
+    """Fit a router on all of a log, write its artefact, and return the card.
+
+    The card has the hash of the training data, prompts per language, the pool, the identity of the
+    features, what it and the baselines earn on prompts it was not fitted on (5 folds; beyond
+    20,000 prompts one fifth is held out once), and the ranking of teachers per language.
+
+    Of `fixed`, which is a table, router.toml holds the [router] section of a run besides.
+
+    Raises UnknownNameError for a kind that is not fixed, learned, nearest or cluster; OutputError.
+    """
+    if kind not in KINDS:
+        raise unknown_name("kind of router that is fitted", kind, KINDS, mend="Fix --kind.")
+    model = KINDS[kind](log, seed=seed)
+    metrics = _metrics(log, kind, seed)
+    card = {
+        "kind": kind,
+        "version": VERSION,
+        "features": IDENTITY,
+        "teachers": list(model.teachers),
+        "training": {
+            "digest": log.digest,
+            "prompts": len(log),
+            "rewards": int(log.present.sum()),
+            "languages": dict(sorted(model.means.counts.items())),
+            "notes": list(log.notes),
+        },
+        "metrics": metrics,
+        "ranking": [ranking.to_json() for ranking in rank_teachers(log, seed=seed)],
+        "settings": model.settings(),
+        "seed": seed,
+    }
+    written = save_artefact(folder, card, model.arrays())
+    if isinstance(model, FixedModel):
+        (folder / TABLE).write_text(model.table(), encoding="utf-8")
+    return written
+
+
+def _metrics(log: RewardLog, kind: str, seed: int) -> dict[str, Any] | None:
+    """The evaluation of this kind beside the baselines; None where nothing can be held out."""
+    if len(set(log.groups)) < 2:
+        return None
+    routers = tuple(dict.fromkeys(("best_single", "fixed", kind)))
+    found: Evaluation
+    if len(log) > IN_MEMORY:
+        folds = grouped_folds(log.groups, FOLDS, seed)
+        parts = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
+        found = scored_on(log.part(parts[0]), log.part(parts[1]), routers, seed=seed)
+    else:
+        found = cross_validated(log, routers, seed=seed)
+    return summarised(found, replicates=1000, seed=seed)

@@ -1,0 +1,118 @@
+"""`arbitrage router fit` and `arbitrage router evaluate`, as a program reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from reward_logs import table_of, topical
+
+ROUTERS = ["uniform", "best_single", "fixed", "nearest", "cluster", "learned", "oracle"]
+
+
+@pytest.fixture(name="log")
+def _log(tmp_path: Path) -> Path:
+    pq.write_table(topical(120), tmp_path / "log.parquet")
+    return tmp_path / "log.parquet"
+
+
+def test_evaluate_prints_the_contracts_json(arbitrage: Callable[..., Any], log: Path) -> None:
+    said = arbitrage("router", "evaluate", log, "--json")
+    assert said.code == 0
+    found = orjson.loads(said.out)
+    assert found["n_prompts"] == 120
+    assert found["teachers"] == ["both", "sums", "tales"]
+    assert list(found["routers"]) == ROUTERS
+    for row in found["routers"].values():
+        assert row["ci95"][0] <= row["mean_reward"] <= row["ci95"][1]
+        assert isinstance(row["gap_closed"], float)
+        assert set(row["vs_fixed"]) >= {"difference", "ci95"}
+        assert set(row["per_language"]) == {"ko", "tr"}
+    assert found["routers"]["fixed"]["gap_closed"] == 0
+    assert found["routers"]["learned"]["gap_closed"] > 0.5
+
+
+def test_with_a_test_log_it_is_scored_there(
+    arbitrage: Callable[..., Any], log: Path, tmp_path: Path
+) -> None:
+    pq.write_table(topical(40, seed=9), tmp_path / "later.parquet")
+    said = arbitrage("router", "evaluate", log, "--test", tmp_path / "later.parquet", "--json")
+    assert said.code == 0
+    found = orjson.loads(said.out)
+    assert found["n_prompts"] == 40
+    assert found["routers"]["learned"]["vs_fixed"]["ci95"][0] > 0
+
+
+def test_the_table_names_every_router_for_a_reader(
+    arbitrage: Callable[..., Any], log: Path
+) -> None:
+    said = arbitrage("router", "evaluate", log, "--folds", "2")
+    assert said.code == 0
+    assert all(name in said.out for name in ROUTERS)
+    assert "120 prompts, 3 teachers, 2 folds by prompt" in " ".join(said.out.split())
+
+
+def test_fit_writes_an_artefact_says_who_leads_and_ends_with_its_folder(
+    arbitrage: Callable[..., Any], log: Path, tmp_path: Path
+) -> None:
+    said = arbitrage("router", "fit", log, "-o", tmp_path / "made", "--kind", "learned")
+    assert said.code == 0
+    assert said.out.splitlines()[-1] == str(tmp_path / "made")
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {"card.json", "router.npz"}
+    assert " in tr" in said.err
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "has no rows"),
+        ([("p", "tr", "x", "a", float("inf"))], "infinite"),
+        ([("p", "tr", "x", "a", 1.0)], "cross-validation needs two prompts"),
+    ],
+)
+def test_a_bad_log_is_an_error_of_one_line_and_exit_code_2(
+    arbitrage: Callable[..., Any], tmp_path: Path, rows: Any, message: str
+) -> None:
+    pq.write_table(table_of(rows), tmp_path / "bad.parquet")
+    said = arbitrage("router", "evaluate", tmp_path / "bad.parquet", "--json")
+    assert said.code == 2
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert not said.out
+
+
+def test_logs_of_other_teachers_cannot_be_compared_and_of_some_others_can(
+    arbitrage: Callable[..., Any], log: Path, tmp_path: Path
+) -> None:
+    rows: list[Any] = [("p", "tr", "x", "stranger", 1.0)]
+    pq.write_table(table_of(rows), tmp_path / "other.parquet")
+    said = arbitrage("router", "evaluate", log, "--test", tmp_path / "other.parquet")
+    assert said.code == 2
+    assert "stranger" in said.err
+    rows += [("p", "tr", "x", "sums", 0.5), ("p", "tr", "x", "tales", 0.25)]
+    pq.write_table(table_of(rows), tmp_path / "other.parquet")
+    said = arbitrage("router", "evaluate", log, "--test", tmp_path / "other.parquet", "--json")
+    found = orjson.loads(said.out)
+    assert found["teachers"] == ["sums", "tales"]
+    assert found["routers"]["oracle"]["mean_reward"] == 0.5
+    assert "only in the test and left out: stranger" in found["notes"]
+    assert "only in the log and left out: both" in found["notes"]
+
+
+def test_an_unknown_kind_names_the_known_ones(
+    arbitrage: Callable[..., Any], log: Path, tmp_path: Path
+) -> None:
+    said = arbitrage("router", "fit", log, "-o", tmp_path / "made", "--kind", "lerned")
+    assert said.code == 2
+    assert 'Did you mean "learned"?' in said.err
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+def test_help_shows_an_example(arbitrage: Callable[..., Any], command: str) -> None:
+    said = arbitrage("router", command, "--help")
+    assert said.code == 0
+    assert f"Example: arbitrage router {command}" in " ".join(said.out.split())
