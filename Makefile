@@ -48,7 +48,7 @@ types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev ## the figures of docs/performance.md (about a quarter of an hour)
-	@for bench in store memory distill kill filters; do \
+	@for bench in store memory distill kill filters views; do \
 	  echo "== benches/$$bench.py"; $(ENV) $(BIN)/python benches/$$bench.py || exit 1; \
 	done
 

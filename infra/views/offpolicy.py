@@ -170,6 +170,9 @@ class OffPolicy(View):
             once = left < right
             one, other = left[once], right[once]
             drawn = mixed(ids[one], ids[other])
+            # Rows lie by teacher: which side comes first must not say whose it is.
+            turned = (drawn & np.uint64(1)).astype(np.bool_)
+            one, other = np.where(turned, other, one), np.where(turned, one, other)
             order = np.lexsort((drawn, groups[one]))
             if self.params.pairs_per_prompt is not None:
                 starts = np.flatnonzero(np.diff(groups[one[order]], prepend=-1))

@@ -13,7 +13,6 @@ _SUMS = ("chosen_characters", "rejected_characters", "margin", "k")
 _COUNTED = {
     "chosen_teacher": "teachers",
     "teacher": "teachers",
-    "teacher_1": "teachers",
     "policy": "policies",
     "label": "labels",
 }

@@ -126,6 +126,12 @@ def test_off_policy_pairs_come_in_one_order_or_in_both(build, make_view, both):
     assert made(fewer, one).num_rows == (2 if both else 1)
 
 
+def test_neither_side_of_an_off_policy_pair_is_always_the_earlier_candidate(build, make_view):
+    one = shard(build, [(p, f"{k}", True, float(k)) for p in range(5) for k in range(4)])
+    rows = made(make_view("offpolicy", form="pairs"), one).to_pylist()
+    assert {row["reward_difference"] > 0 for row in rows} == {True, False}
+
+
 def test_off_policy_params_of_pairs_are_refused_for_answers(make_view):
     with pytest.raises(ValidationError, match='form = "pairs"'):
         make_view("offpolicy", both_orders=True)
