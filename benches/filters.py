@@ -36,15 +36,15 @@ _BATCH_ROWS = 4096
 _SHORTEST_WORDS = 50
 
 
-def batches(texts: list[str], languages: list[str]) -> list[Batch]:
+def batches(texts: list[str], languages: list[str], rows: int = _BATCH_ROWS) -> list[Batch]:
     """Fresh batches, none of them cut into words yet."""
-    starts = range(0, len(texts), _BATCH_ROWS)
+    starts = range(0, len(texts), rows)
     return [
         Batch(
-            texts[start : start + _BATCH_ROWS],
-            languages[start : start + _BATCH_ROWS],
-            [None] * len(texts[start : start + _BATCH_ROWS]),
-            groups=[at // 4 for at in range(len(texts[start : start + _BATCH_ROWS]))],
+            texts[start : start + rows],
+            languages[start : start + rows],
+            [None] * len(texts[start : start + rows]),
+            groups=[at // 4 for at in range(len(texts[start : start + rows]))],
         )
         for start in starts
     ]
