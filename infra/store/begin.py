@@ -78,7 +78,11 @@ def open_run_folder(
     try:
         return Opened(path, _start_or_continue(folder, config, decided_from), lock)
     except BaseException:
+        if how == "new":  # a run that never began leaves nothing
+            folder.remove(layout.WORK)
         lock.release()
+        if not any(path.iterdir()):
+            path.rmdir()
         raise
 
 
