@@ -134,7 +134,7 @@ def bare(config: RunConfig) -> Took:
         run = opened.run
         requests = plan_requests(run.prompts(0), run.routes(0), run.config, set())
     sampling, extra = teacher.sampling.given(), {"ignore_eos": True}
-    bodies = [chat_body(one, teacher.model or "", sampling, extra) for one in requests]
+    bodies = [chat_body(one, teacher.model or "", sampling | extra) for one in requests]
     with asked_meanwhile(config) as counts:
         took = asyncio.run(_bare(f"{teacher.base_url}/chat/completions", bodies, config))
     return replace(took, in_flight=_mean(counts))
