@@ -26,28 +26,13 @@ from typing import Any
 
 import measured
 import synthetic
+from synthetic import batches, score_all
 
-from arbitrage.filters.base import Batch, Filter
 from arbitrage.filters.lexical_diversity import mtld
 from arbitrage.filters.segmentation import words
 from arbitrage.registry import filters as registry
 
-_BATCH_ROWS = 4096
 _SHORTEST_WORDS = 50
-
-
-def batches(texts: list[str], languages: list[str], rows: int = _BATCH_ROWS) -> list[Batch]:
-    """Fresh batches, none of them cut into words yet."""
-    starts = range(0, len(texts), rows)
-    return [
-        Batch(
-            texts[start : start + rows],
-            languages[start : start + rows],
-            [None] * len(texts[start : start + rows]),
-            groups=[at // 4 for at in range(len(texts[start : start + rows]))],
-        )
-        for start in starts
-    ]
 
 
 def seconds(work: Callable[[], Any], repeats: int) -> float:
@@ -58,12 +43,6 @@ def seconds(work: Callable[[], Any], repeats: int) -> float:
         work()
         taken.append(time.thread_time() - start)
     return statistics.median(taken)
-
-
-def score_all(scorers: list[Filter], some: list[Batch]) -> None:
-    for batch in some:
-        for scorer in scorers:
-            scorer.score(batch)
 
 
 def filter_rows(

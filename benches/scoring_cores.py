@@ -21,7 +21,6 @@ from typing import Any
 
 import measured
 import synthetic
-from filters import batches, score_all
 
 from arbitrage.filters.base import Batch, Filter
 from arbitrage.filters.scoring import compares
@@ -37,7 +36,7 @@ def built(names: tuple[str, ...]) -> list[Filter]:
 
 
 def score(names: tuple[str, ...], batch: Batch) -> int:
-    score_all(built(names), [batch])
+    synthetic.score_all(built(names), [batch])
     return len(batch)
 
 
@@ -45,7 +44,7 @@ def rate(pool: Executor, names: tuple[str, ...], texts: Texts, repeats: int) -> 
     """Median documents a second over the repeats, after a pass that does not count."""
     rates = []
     for _ in range(repeats + 1):
-        waiting = batches(*texts, rows=min(1000, 1 + len(texts[0]) // 8))
+        waiting = synthetic.batches(*texts, rows=min(1000, 1 + len(texts[0]) // 8))
         started = time.perf_counter()
         done = sum(pool.map(score, [names] * len(waiting), waiting))
         rates.append(done / (time.perf_counter() - started))

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from arbitrage.filters.base import Batch, Filter
+
 QUICKSTART = Path(__file__).resolve().parents[1] / "examples" / "quickstart"
 _TEXT_BYTES = (500, 2000)
 _SEED = 20251121
@@ -144,3 +146,23 @@ def recorded(folder: Path, most: int) -> tuple[list[str], list[str]]:
     ]
     rows = rows[:: max(1, len(rows) // most)][:most]
     return [text for text, _ in rows], [tag for _, tag in rows]
+
+
+def batches(texts: list[str], languages: list[str], rows: int = 4096) -> list[Batch]:
+    """Fresh batches, none of them cut into words yet."""
+    starts = range(0, len(texts), rows)
+    return [
+        Batch(
+            texts[start : start + rows],
+            languages[start : start + rows],
+            [None] * len(texts[start : start + rows]),
+            groups=[at // 4 for at in range(len(texts[start : start + rows]))],
+        )
+        for start in starts
+    ]
+
+
+def score_all(scorers: list[Filter], some: list[Batch]) -> None:
+    for batch in some:
+        for scorer in scorers:
+            scorer.score(batch)
