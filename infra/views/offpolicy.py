@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from arbitrage.infra.views.base import Rewards, View, ViewParams, register
+from arbitrage.infra.views.base import Rewards, ViewParams, register
 from arbitrage.infra.views.groups import groups_of, leave_one_out
-from arbitrage.infra.views.markers import (
-    Ranks,
-    marker_columns,
-    marker_fields,
-    merged_ranks,
-    survey_ranks,
-)
+from arbitrage.infra.views.marked import MarkedView
+from arbitrage.infra.views.markers import marker_fields
 from arbitrage.infra.views.pairing import ordered_pairs
 from arbitrage.infra.views.shard import (
     Mask,
@@ -69,7 +63,7 @@ class OffPolicyParams(ViewParams):
 
 
 @register("offpolicy", version=1)
-class OffPolicy(View):
+class OffPolicy(MarkedView):
     """Answers for learners that correct for who wrote them: CoPG, length-averaged losses, SRPO.
 
     As "answers": `prompt` (turns), `completion` (one assistant turn), `prompt_id`, `language`,
@@ -93,7 +87,6 @@ class OffPolicy(View):
 
     def __init__(self, params: OffPolicyParams) -> None:
         super().__init__(params)
-        self._ranks = Ranks()
         ids = [pa.field(name, pa.string()) for name in ("prompt_id", "language")]
         if params.form == "answers":
             columns = [
@@ -115,27 +108,15 @@ class OffPolicy(View):
                 pa.field("reward_difference", pa.float64()),
                 pa.field("swapped", pa.bool_()),
             ]
-        markers = marker_fields(params.markers)
+        markers = marker_fields(self._markers)
         self.schema = pa.schema([pa.field("prompt", MESSAGES), *columns, *markers])
-
-    @property
-    def surveys(self) -> bool:
-        return bool(self.params.markers)
-
-    def survey(self, candidates: pa.Table, rewards: Rewards | None) -> Any:
-        return survey_ranks(self.params.markers, candidates, rewards)
-
-    def settled(self, surveys: Iterable[Any]) -> Self:
-        view = type(self)(self.params)
-        view._ranks = merged_ranks(surveys)
-        return view
 
     def rows(self, prompts: pa.Table, candidates: pa.Table, rewards: Rewards | None) -> pa.Table:
         known = required(rewards, "offpolicy")
         usable = answered(candidates) & np.isfinite(known)
         if self.params.members == "kept":
             usable &= as_numpy(candidates["kept"])
-        markers = marker_columns(self.params.markers, self._ranks, prompts, candidates, known)
+        markers = self.marked(prompts, candidates, known)
         if self.params.form == "pairs":
             sides, further = self._pairs(candidates, known, usable)
         else:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from arbitrage.infra.views.base import Rewards, View, ViewParams, register
+from arbitrage.infra.views.base import Rewards, ViewParams, register
 from arbitrage.infra.views.groups import Groups, groups_of, leave_one_out
-from arbitrage.infra.views.markers import (
-    Ranks,
-    marker_columns,
-    marker_fields,
-    merged_ranks,
-    survey_ranks,
-)
+from arbitrage.infra.views.marked import MarkedView
+from arbitrage.infra.views.markers import marker_fields
 from arbitrage.infra.views.shard import Mask, answered, as_numpy, required
 from arbitrage.infra.views.turns import ROWS_AT_ONCE, prompt_rows
 from arbitrage.schema import MESSAGES
@@ -56,7 +50,7 @@ class RlooParams(ViewParams):
 
 
 @register("rloo", version=1)
-class Rloo(View):
+class Rloo(MarkedView):
     """One row a prompt with all its candidates, for leave-one-out and other group estimators.
 
     Writes `prompt` (its turns), `prompt_id`, `language`, `source`, `task`, `reference`, `k` (int32)
@@ -71,13 +65,11 @@ class Rloo(View):
     """
 
     Params = RlooParams
+    own_columns = _OF_PROMPTS
     needs_reward = True
 
     def __init__(self, params: RlooParams) -> None:
         super().__init__(params)
-        self._ranks = Ranks()
-        # The prompt's own columns are there already.
-        self._markers = [name for name in params.markers if name not in _OF_PROMPTS]
         self.schema = pa.schema(
             [
                 pa.field("prompt", MESSAGES),
@@ -89,18 +81,6 @@ class Rloo(View):
             ]
         )
 
-    @property
-    def surveys(self) -> bool:
-        return bool(self._markers)
-
-    def survey(self, candidates: pa.Table, rewards: Rewards | None) -> Any:
-        return survey_ranks(self._markers, candidates, rewards)
-
-    def settled(self, surveys: Iterable[Any]) -> Self:
-        view = type(self)(self.params)
-        view._ranks = merged_ranks(surveys)
-        return view
-
     def rows(self, prompts: pa.Table, candidates: pa.Table, rewards: Rewards | None) -> pa.Table:
         known = required(rewards, "rloo")
         groups = groups_of(candidates, self._members(candidates, known), self.params.min_group)
@@ -108,7 +88,7 @@ class Rloo(View):
             values, starts = known[groups.rows], groups.offsets[:-1]
             spread = np.maximum.reduceat(values, starts) - np.minimum.reduceat(values, starts)
             groups = groups.only(spread > 0)
-        markers = marker_columns(self._markers, self._ranks, prompts, candidates, known)
+        markers = self.marked(prompts, candidates, known)
         parts = [self.schema.empty_table()]
         for first, last in _windows(groups):
             some = groups.window(first, last)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arbitrage.infra.views.base import Rewards, View, ViewParams, register
-from arbitrage.infra.views.markers import (
-    Ranks,
-    marker_columns,
-    marker_fields,
-    merged_ranks,
-    survey_ranks,
-)
+from arbitrage.infra.views.base import Rewards, ViewParams, register
+from arbitrage.infra.views.marked import MarkedView
+from arbitrage.infra.views.markers import marker_fields
 from arbitrage.infra.views.shard import as_numpy
 from arbitrage.infra.views.turns import ROWS_AT_ONCE, answer_turns, prompt_rows, with_answers
 from arbitrage.schema import MESSAGES
@@ -42,7 +36,7 @@ class SftParams(ViewParams):
 
 
 @register("sft", version=2)
-class Sft(View):
+class Sft(MarkedView):
     """Conversations to imitate: the prompt's turns, then the chosen candidate as the assistant's.
 
     Writes `messages` (list of role, content), or `prompt` and `completion`, and where each row
@@ -54,12 +48,10 @@ class Sft(View):
     """
 
     Params = SftParams
+    own_columns = _OF_PROMPTS
 
     def __init__(self, params: SftParams) -> None:
         super().__init__(params)
-        self._ranks = Ranks()
-        # A prompt's own columns are there already.
-        self._markers = [name for name in params.markers if name not in _OF_PROMPTS]
         together = params.form == "messages"
         turns = ("messages",) if together else ("prompt", "completion")
         texts = [*_OF_CANDIDATES, *_OF_PROMPTS, *["reasoning"] * (params.reasoning == "field")]
@@ -71,22 +63,10 @@ class Sft(View):
             ]
         )
 
-    @property
-    def surveys(self) -> bool:
-        return bool(self._markers)
-
-    def survey(self, candidates: pa.Table, rewards: Rewards | None) -> Any:
-        return survey_ranks(self._markers, candidates, rewards)
-
-    def settled(self, surveys: Iterable[Any]) -> Self:
-        view = type(self)(self.params)
-        view._ranks = merged_ranks(surveys)
-        return view
-
     def rows(self, prompts: pa.Table, candidates: pa.Table, rewards: Rewards | None) -> pa.Table:
         usable = pc.and_(candidates.column("chosen"), pc.is_valid(candidates.column("text")))
         chosen = np.flatnonzero(as_numpy(usable))
-        markers = marker_columns(self._markers, self._ranks, prompts, candidates, rewards)
+        markers = self.marked(prompts, candidates, rewards)
         parts = [self.schema.empty_table()]
         for start in range(0, len(chosen), ROWS_AT_ONCE):
             rows = pa.array(chosen[start : start + ROWS_AT_ONCE])
