@@ -165,11 +165,14 @@ def test_all_dead_stops_with_the_command_that_goes_on(
     finally:
         for server in new:
             kill(server)
-    assert done.exit_code == 0, done.output
     finished = open_run(config.parent / "runs" / "r")
     assert verify_run(finished.path).problems == []
-    assert finished.manifest["deaths"] == []
     assert finished.manifest["totals"]["kept"] == PROMPTS * 2
+    # One of them may have been given up a moment before the others: then its share had
+    # moved already, which stays told.
+    deaths = finished.manifest["deaths"]
+    assert done.exit_code == (3 if deaths else 0), done.output
+    assert all(death["failed"] == 0 for death in deaths)
     # What was answered before is not asked again: all but what was in flight.
     assert sum(server.stats.requests for server in new) <= PROMPTS - answered + 3 * 4
 

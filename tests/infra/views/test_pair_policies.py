@@ -179,7 +179,7 @@ def test_params_that_contradict_each_other_are_refused():
     cut=st.integers(0, 6),
 )
 def test_caps_hold_over_all_shards_in_any_order(build, make_view, drawn, caps, cut):
-    share, most, dedup = caps.values()
+    share, most, dedup = (caps[name] for name in ("max_teacher_share", "max_per_language", "dedup"))
     named = [(*row, f"c{i}") for i, row in enumerate(drawn)]
     halves = [[row for row in named if row[0] < cut], [row for row in named if row[0] >= cut]]
 
