@@ -27,7 +27,11 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.run ## run the quickstart: 286 recorded prompts in 15 languages, no key, no GPU
-	@echo "arbitrage run examples/quickstart/run.toml"
+	@echo "arbitrage run examples/routing/run.toml        (four models answer everything)"
+	@run=$$($(ENV) $(BIN)/arbitrage run examples/routing/run.toml | tail -n 1) && \
+	  echo "arbitrage router evaluate $$run" && $(BIN)/arbitrage router evaluate $$run
+	@echo
+	@echo "arbitrage run examples/quickstart/run.toml     (two models answer each prompt)"
 	@$(ENV) $(BIN)/arbitrage run examples/quickstart/run.toml
 
 demo-local: $(VENV)/.local ## real generation on this machine: two small models, ten languages, no key, no GPU

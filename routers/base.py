@@ -45,6 +45,19 @@ class RouterParams(BaseModel):
         """Teachers these params name; each must be in the pool."""
         return []
 
+    def measures(self) -> list[str]:
+        """Measures these params name; each must be one of a configured filter."""
+        return []
+
+    @classmethod
+    def completed(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """A config with what this router implies for other sections, where they leave it open.
+
+        Args:
+            config: as written, not validated yet; it has a `router` table.
+        """
+        return config
+
 
 class Router(ABC):
     """One routing rule. A subclass is registered with `@register(name, version=1)`.

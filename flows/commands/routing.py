@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from arbitrage.errors import ConfigError
 from arbitrage.flows.commands.options import AsJson, print_json, wide_console
 
 if TYPE_CHECKING:
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 Log = Annotated[
     Path,
     typer.Argument(
-        metavar="LOG", help="Parquet: prompt_id, language, prompt, teacher, reward[, task, group]."
+        metavar="LOG",
+        help="Parquet: prompt_id, language, prompt, teacher, reward[, task, group]; or a finished "
+        "run.",
+    ),
+]
+Reward = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MEASURE",
+        help='Of a run: "FILTER.MEASURE" or "minimize:FILTER.MEASURE"; default what it chose by.',
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
@@ -26,8 +36,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
 
 def fit(
     log: Log,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     kind: Annotated[str, typer.Option(help="learned, nearest, cluster or fixed.")] = "learned",
+    reward: Reward = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +50,7 @@ def fit(
     from arbitrage.routers.fit import fit_artefact
 
     say = Console(stderr=True, soft_wrap=True)
-    read = _read(log, say)
+    read = _read(log, say, reward)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
     card = fit_artefact(read, output, kind=kind, seed=seed)
     if as_json:
@@ -59,25 +71,27 @@ def fit(
 
 def evaluate(
     log: Log,
+    *,
     test: Annotated[
         Path | None, typer.Option(metavar="LOG2", help="Fit on LOG, score on this.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds where there is no --test.")] = 5,
+    reward: Reward = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compare routers on a reward log: by cross-validation, or fitted on LOG and scored on LOG2.
 
-    Example: arbitrage router evaluate rewards.parquet --test later.parquet --json
+    Example: arbitrage router evaluate runs/everybody --reward language_id.match
     """
     from arbitrage.routers.evaluation import cross_validated, scored_on, summarised
 
     say = Console(stderr=True, soft_wrap=True)
-    read = _read(log, say)
+    read = _read(log, say, reward)
     if test is None:
         found = cross_validated(read, folds=folds, seed=seed)
     else:
-        found = scored_on(read, _read(test, say), seed=seed)
+        found = scored_on(read, _read(test, say, reward), seed=seed)
     summary = summarised(found, seed=seed)
     if as_json:
         print_json(summary)
@@ -91,13 +105,36 @@ def evaluate(
     )
 
 
-def _read(path: Path, say: Console) -> RewardLog:
+def _read(path: Path, say: Console, reward: str | None) -> RewardLog:
     from arbitrage.routers.reward_log import read_reward_log
 
-    log = read_reward_log(path)
+    if path.is_dir():
+        log = _of_run(path, say, reward)
+    elif reward is None:
+        log = read_reward_log(path)
+    else:
+        raise ConfigError(
+            f'"{path}" is a reward log, whose reward is its column of that name.',
+            mend="Leave --reward out, or name a run folder.",
+        )
     for note in log.notes:
         say.print(f"{path}: {note}", highlight=False, markup=False)
     return log
+
+
+def _of_run(path: Path, say: Console, reward: str | None) -> RewardLog:
+    from arbitrage.infra.store import open_run
+    from arbitrage.infra.store.rewards import reward_of, reward_table
+    from arbitrage.routers.reward_log import reward_log_of
+
+    run = open_run(path)
+    objective = reward or reward_of(run)
+    if objective is None:
+        raise ConfigError(
+            f'the run "{path}" chose by no single measure.', mend="Name one with --reward."
+        )
+    say.print(f"{path}: the reward is {objective}", highlight=False, markup=False)
+    return reward_log_of(reward_table(run, objective), str(path))
 
 
 def _table(summary: dict[str, Any]) -> Table:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from reward_logs import table_of, topical
+
+from arbitrage.infra.store import open_run
+from arbitrage.infra.store.rewards import reward_of, reward_table
 
 ROUTERS = ["uniform", "best_single", "fixed", "nearest", "cluster", "learned", "oracle"]
 
@@ -116,3 +120,46 @@ def test_help_shows_an_example(arbitrage: Callable[..., Any], command: str) -> N
     said = arbitrage("router", command, "--help")
     assert said.code == 0
     assert f"Example: arbitrage router {command}" in " ".join(said.out.split())
+
+
+def test_a_finished_run_is_a_reward_log(arbitrage: Callable[..., Any], pristine: Path) -> None:
+    said = arbitrage("router", "evaluate", pristine, "--reward", "length.words", "--json")
+    assert said.code == 0, said.err
+    assert "the reward is length.words" in said.err
+    found = orjson.loads(said.out)
+    assert found["n_prompts"] == 30
+    run = open_run(pristine)
+    by_hand = run.candidates.group_by("prompt_id", "teacher").agg(pl.col("length.words").mean())
+    means = by_hand.group_by("prompt_id").agg(pl.col("length.words").mean()).collect()
+    assert found["routers"]["uniform"]["mean_reward"] == pytest.approx(
+        means["length.words"].mean(), rel=1e-6
+    )
+
+
+def test_of_a_run_the_reward_is_by_default_what_it_chose_by(pristine: Path) -> None:
+    run = open_run(pristine)
+    assert reward_of(run) == "maximize:lexical_diversity.mtld"
+    up, down = (reward_table(run, f"{way}:length.words") for way in ("maximize", "minimize"))
+    assert up.num_rows == 60
+    assert set(up["language"].to_pylist()) >= {"ar", "hi", "ja", "ko", "ru", "th", "tr"}
+    assert all(up["prompt"].to_pylist())
+    ups, downs = up["reward"].to_pylist(), down["reward"].to_pylist()
+    assert ups == [-x for x in downs]
+
+
+@pytest.mark.parametrize(
+    ("reward", "complaint"),
+    [("length.wrds", "length.words"), ("biggest:length.words", "is not an objective")],
+)
+def test_a_reward_the_run_does_not_hold_is_refused(
+    arbitrage: Callable[..., Any], pristine: Path, reward: str, complaint: str
+) -> None:
+    said = arbitrage("router", "evaluate", pristine, "--reward", reward)
+    assert said.code == 2
+    assert complaint in said.complaint
+
+
+def test_a_log_has_its_reward_in_a_column(arbitrage: Callable[..., Any], log: Path) -> None:
+    said = arbitrage("router", "evaluate", log, "--reward", "length.words")
+    assert said.code == 2
+    assert "Leave --reward out" in said.complaint

@@ -29,6 +29,8 @@ def check_coherence(config: RunConfig) -> None:
     _check_budget(config)
     _check_router(config, names)
     measures = measured_columns(config)
+    for measure in getattr(config.router.params, "measures", list)():
+        _check_measure(measure, measures, ("router",))
     select = config.select
     for measure in objective_measures(select.objective):
         _check_measure(measure, measures, ("select", "objective"))
@@ -71,6 +73,13 @@ def _check_router(config: RunConfig, names: list[str]) -> None:
         if name not in names:
             error = unknown_name("teacher of this run", name, names, mend="Fix [router].")
             raise located(str(error), ("router",), name)
+    if config.router.kind == "reward" and config.router.teachers_per_prompt != len(names):
+        raise located(
+            f"the reward router asks every teacher, all {len(names)}. Leave teachers_per_prompt "
+            'out, or set kind = "uniform" to ask some of them.',
+            ("router", "teachers_per_prompt"),
+            config.router.teachers_per_prompt,
+        )
     if config.router.teachers_per_prompt > len(names):
         raise located(
             f"{config.router.teachers_per_prompt} teachers per prompt asked, the pool has "

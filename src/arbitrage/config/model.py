@@ -317,6 +317,14 @@ class RunConfig(Strict):
     select: SelectConfig = SelectConfig()
     views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_router_implies(cls, values: Any) -> Any:
+        router = values.get("router") if isinstance(values, dict) else None
+        kind = router.get("kind") if isinstance(router, dict) else None
+        entry = registry.routers.get(kind) if kind in registry.routers.names() else None
+        return getattr(entry and entry.params, "completed", lambda same: same)(values)
+
     @model_validator(mode="after")
     def _plugins_accept_their_keys(self) -> RunConfig:
         for index, teacher in enumerate(self.teachers):
