@@ -11,6 +11,7 @@ from rich.console import Console
 import arbitrage
 from arbitrage.errors import ArbitrageError
 from arbitrage.flows.commands import (
+    calibrating,
     configs,
     exports,
     finished,
@@ -36,7 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (configs, planning, running, finished, profiling, exports, scoring, routing):
+_MODULES = (configs, planning, running, finished, profiling, exports, scoring, routing, calibrating)
+for module in _MODULES:
     module.add_to(app)
 
 

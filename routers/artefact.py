@@ -78,7 +78,7 @@ def load_artefact(folder: Path, *, kind: str, version: int, features: str) -> Ar
     Raises RouterError: no artefact there, a damaged card or arrays, another format, kind, version
     or feature identity than the ones given.
     """
-    card = _card(folder)
+    card = read_card(folder)
     wanted = {"format": FORMAT, "kind": kind, "version": version, "features": features}
     for name, value in wanted.items():
         if card[name] != value:
@@ -86,10 +86,11 @@ def load_artefact(folder: Path, *, kind: str, version: int, features: str) -> Ar
                 f'the artefact "{folder}" has {name} {card[name]!r}, needed is {value!r}.',
                 mend=f"Fit it again: arbitrage router fit LOG -o {folder} --kind {kind}.",
             )
-    return Artefact(card, _arrays(folder, card["sha256"]))
+    return Artefact(card, _arrays(folder, card))
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of an artefact; RouterError where there is none or it lacks something."""
     try:
         card: dict[str, Any] = orjson.loads((folder / CARD).read_bytes())
     except OSError as error:
@@ -108,18 +109,22 @@ def _card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _arrays(folder: Path, sha256: str) -> dict[str, NDArray[Any]]:
+def _arrays(folder: Path, card: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    # A promoted artefact has arrays of a name of their own (routers/promotion.py).
+    name = str(card.get("arrays", ARRAYS))
+    if Path(name).name != name:
+        raise _damaged(folder, f'{CARD} names arrays outside it, "{name}"')
     try:
-        data = (folder / ARRAYS).read_bytes()
+        data = (folder / name).read_bytes()
     except OSError as error:
-        raise _damaged(folder, f"{ARRAYS}: {error.strerror or error}") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise _damaged(folder, f"{ARRAYS} is not the file its card was written for")
+        raise _damaged(folder, f"{name}: {error.strerror or error}") from None
+    if hashlib.sha256(data).hexdigest() != card["sha256"]:
+        raise _damaged(folder, f"{name} is not the file its card was written for")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise _damaged(folder, f"{ARRAYS} cannot be read ({error})") from None
+        raise _damaged(folder, f"{name} cannot be read ({error})") from None
 
 
 def _damaged(folder: Path, what: str) -> RouterError:

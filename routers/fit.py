@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from arbitrage.routers.evaluation import FOLDS, Evaluation, cross_validated, sco
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.fitting import fit_learned
 from arbitrage.routers.folds import grouped_folds
-from arbitrage.routers.models import Model, means_arrays, means_settings
+from arbitrage.routers.models import Arrays, Model, means_arrays, means_from, means_settings
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.ranking import rank_teachers
@@ -50,6 +50,12 @@ class FixedModel:
     def settings(self) -> dict[str, Any]:
         return means_settings(self.means)
 
+    @classmethod
+    def of(
+        cls, teachers: tuple[str, ...], arrays: Arrays, settings: Mapping[str, Any]
+    ) -> FixedModel:
+        return cls(teachers, means_from(arrays, settings))
+
     def table(self) -> str:
         """The [router] section of a run that routes like this, as TOML."""
         lines = ["[router]", 'kind = "fixed"', f"default = {self._best(self.means.overall)}", ""]
@@ -74,7 +80,15 @@ KINDS: dict[str, Callable[..., Model]] = {
 VERSION = 1
 
 
-def fit_artefact(log: RewardLog, folder: Path, *, kind: str, seed: int = 0) -> dict[str, Any]:
+def fit_artefact(
+    log: RewardLog,
+    folder: Path,
+    *,
+    kind: str,
+    seed: int = 0,
+    metrics: Mapping[str, Any] | None = None,
+    costs: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """Fit a router on all of a log, write its artefact, and return the card.
 
     The card has the hash of the training data, prompts per language, the pool, the identity of the
@@ -83,12 +97,16 @@ def fit_artefact(log: RewardLog, folder: Path, *, kind: str, seed: int = 0) -> d
 
     Of `fixed`, which is a table, router.toml holds the [router] section of a run besides.
 
+    Args:
+        metrics: what it earns, where the caller has measured that already.
+        costs: teacher -> cost of an answer; where given, ties in the ranking go to the cheaper.
+
     Raises UnknownNameError for a kind that is not fixed, learned, nearest or cluster; OutputError.
     """
     if kind not in KINDS:
         raise unknown_name("kind of router that is fitted", kind, KINDS, mend="Fix --kind.")
     model = KINDS[kind](log, seed=seed)
-    metrics = _metrics(log, kind, seed)
+    metrics = _metrics(log, kind, seed) if metrics is None else metrics
     card = {
         "kind": kind,
         "version": VERSION,
@@ -102,7 +120,7 @@ def fit_artefact(log: RewardLog, folder: Path, *, kind: str, seed: int = 0) -> d
             "notes": list(log.notes),
         },
         "metrics": metrics,
-        "ranking": [ranking.to_json() for ranking in rank_teachers(log, seed=seed)],
+        "ranking": [ranking.to_json() for ranking in rank_teachers(log, costs=costs, seed=seed)],
         "settings": model.settings(),
         "seed": seed,
     }

@@ -19,6 +19,7 @@ from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
 from arbitrage.routers.models import Model
 from arbitrage.routers.pooling import best_column
+from arbitrage.routers.promotion import with_checksum
 from arbitrage.routers.relatives import family_of
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class FittedRouter(Router):
 
     def __init__(self, params: FittedParams, teachers: Sequence[str]) -> None:
         super().__init__(params, teachers)
-        folder = Path(params.artefact)
+        folder = with_checksum(Path(params.artefact), params.artefact_sha256)
         artefact = load_artefact(folder, kind=self.kind, version=self.version, features=IDENTITY)
         if params.artefact_sha256 not in {None, artefact.card["sha256"]}:
             raise RouterError(

@@ -65,7 +65,7 @@ def fit(
             f"No signal in the prompts that could be trusted: it routes to {name}.", highlight=False
         )
     if card["metrics"]:
-        wide_console().print(_table(card["metrics"]))
+        wide_console().print(evaluationevaluation_table(card["metrics"]))
     typer.echo(str(output))
 
 
@@ -97,7 +97,7 @@ def evaluate(
         print_json(summary)
         return
     console = wide_console()
-    console.print(_table(summary))
+    console.print(evaluation_table(summary))
     console.print(
         f"{summary['n_prompts']:,} prompts, {len(summary['teachers'])} teachers, "
         f"{summary['split']}. Intervals: 95 %, bootstrap over prompts or groups, paired.",
@@ -137,7 +137,8 @@ def _of_run(path: Path, say: Console, reward: str | None) -> RewardLog:
     return reward_log_of(reward_table(run, objective), str(path))
 
 
-def _table(summary: dict[str, Any]) -> Table:
+def evaluation_table(summary: dict[str, Any]) -> Table:
+    """Routers of an evaluation, a line each."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("router", no_wrap=True)
     for name in ("mean reward", "95 %", "vs fixed", "95 %", "gap closed"):

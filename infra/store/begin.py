@@ -90,7 +90,7 @@ def foresee(
     config: RunConfig, run_id: str | None = None, *, new: bool = False, output: Path | None = None
 ) -> tuple[How, Path]:
     """What `open_run_folder` would do, and with which folder. Writes nothing; raises the same."""
-    output = output or _output(config)
+    output = output or output_folder(config)
     if run_id is None:
         unfinished = None if new else find_unfinished(output, config.identity)
         return (
@@ -98,7 +98,7 @@ def foresee(
             if unfinished
             else ("new", _fresh_path(output, config.run.name))
         )
-    path = output / _checked(run_id)
+    path = output / checked_id(run_id)
     folder = Folder(path)
     finished, started = folder.exists(layout.MANIFEST), _started(folder)
     if new and (finished or started):
@@ -131,7 +131,7 @@ def find_unfinished(output: Path, identity: str) -> Path | None:
 
 def check_output(config: RunConfig) -> str:
     """Prove that run folders can be made, leaving nothing behind; OutputError if not."""
-    output = _output(config).absolute()
+    output = output_folder(config).absolute()
     nearest = next(path for path in (output, *output.parents) if path.exists())
     if not nearest.is_dir():
         raise OutputError(
@@ -179,7 +179,8 @@ def _other_config(folder: Folder) -> RunConflictError:
     )
 
 
-def _checked(run_id: str) -> str:
+def checked_id(run_id: str) -> str:
+    """The id, if a folder may be called so; ConfigError otherwise."""
     if not _RUN_ID.fullmatch(run_id):
         raise ConfigError(
             f'"{run_id}" is not a run id.',
@@ -188,7 +189,8 @@ def _checked(run_id: str) -> str:
     return run_id
 
 
-def _output(config: RunConfig) -> Path:
+def output_folder(config: RunConfig) -> Path:
+    """Where run folders are made; ConfigError where that is not a local disk."""
     output = config.run.output
     if "://" in output:
         scheme = output.split("://")[0]

@@ -1,5 +1,6 @@
 """The run config: what people write in run.toml, checked before anything is sent."""
 
+from arbitrage.config.calibrate import CalibrateConfig
 from arbitrage.config.load import load_config, parse_config, parse_filters
 from arbitrage.config.model import (
     PromptsConfig,
@@ -13,6 +14,7 @@ from arbitrage.config.model import (
 from arbitrage.config.prices import TokenPrice
 
 __all__ = [
+    "CalibrateConfig",
     "PromptsConfig",
     "RouterConfig",
     "RunConfig",

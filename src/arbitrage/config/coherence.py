@@ -36,6 +36,8 @@ def check_coherence(config: RunConfig) -> None:
         _check_measure(measure, measures, ("select", "objective"))
     for measure in select.constraints:
         _check_measure(measure, measures, ("select", "constraints"))
+    for measure in objective_measures(config.calibrate.reward if config.calibrate else None):
+        _check_measure(measure, measures, ("calibrate", "reward"))
     for name, params in config.view_params.items():
         reward = getattr(params, "reward", None)
         for measure in objective_measures(reward):

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from arbitrage import registry
+from arbitrage.config.calibrate import CalibrateConfig
 from arbitrage.config.coherence import check_coherence, objective_measures
 from arbitrage.config.limits import ByLanguage, limit_of
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
@@ -316,6 +317,7 @@ class RunConfig(Strict):
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
     select: SelectConfig = SelectConfig()
     views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
+    calibrate: CalibrateConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -381,6 +383,7 @@ class RunConfig(Strict):
     def identity(self) -> str:
         """Hash of everything that changes what a run holds; operational keys are left out."""
         data = self.resolved()
+        data.pop("calibrate", None)  # what a router was fitted with is in its artefact
         for section in ("run", "router"):
             values = data[section].items()
             data[section] = {k: v for k, v in values if k not in _OPERATIONAL[section]}

@@ -1,0 +1,121 @@
+"""card.md of a router artefact: which teacher for each language, by how much, how sure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from arbitrage.infra.report.escaping import plain
+from arbitrage.infra.report.table import code
+
+ALL = "all"
+_ORDER = ("uniform", "best_single", "fixed", "in_use", "nearest", "cluster", "learned", "oracle")
+_NAMES = {"best_single": "best single teacher", "fixed": "best teacher of each language"}
+_NAMES |= {"in_use": "the artefact in use before", "uniform": "any teacher, by chance"}
+
+
+def render_router_card(card: Mapping[str, Any], decision: Mapping[str, Any] | None = None) -> str:
+    """The card of an artefact as Markdown.
+
+    Args:
+        card: card.json.
+        decision: what `arbitrage calibrate` decided of it, where it was made so.
+    """
+    training = card["training"]
+    lines = [
+        f"# Router `{plain(card['kind'])}`: which teacher for which language",
+        "",
+        f"Fitted on {training['rewards']:,} rewards of {training['prompts']:,} prompts in "
+        f"{len(training['languages'])} languages. Checksum {code(card['sha256'][:16])}.",
+        "",
+    ]
+    if decision is not None:
+        became = "in use" if decision["promoted"] else "not in use"
+        lines += [f"**It is {became}**: {plain(decision['why'])}.", ""]
+    lines += _languages(card["ranking"])
+    lines += _worth(card)
+    lines += _further(card)
+    return "\n".join(lines) + "\n"
+
+
+def _languages(rankings: list[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| language | take | mean reward | ahead of the next | how sure | prompts |"
+    yield "|---|---|--:|---|---|--:|"
+    for ranking in sorted(rankings, key=lambda r: (r["language"] == ALL, r["language"])):
+        yield _language(ranking)
+    yield ""
+    yield "\"Ahead of the next\" is the leader's mean reward less the second's over prompts that "
+    yield 'both answered, with its 95 % interval. "Not separable" means that the interval of the '
+    yield "leader's lead over the teachers named includes 0: any of them may be as good, and the "
+    yield "cheapest is taken where costs are known."
+    yield ""
+
+
+def _language(ranking: Mapping[str, Any]) -> str:
+    teachers = ranking["teachers"]
+    leader, taken = teachers[0], ranking["choice"]
+    mean = next(line["mean"] for line in teachers if line["teacher"] == taken)
+    level = [line["teacher"] for line in teachers[1:] if not line["separable"]]
+    ahead, sure = "–", "the only one rated"
+    if len(teachers) > 1:
+        second = teachers[1]
+        ahead = f"{second['behind']:.3g} of {code(second['teacher'])}" if _known(second) else "–"
+        if second["behind_ci95"]:
+            low, high = second["behind_ci95"]
+            ahead += f" [{low:.3g}, {high:.3g}]"
+        sure = "**sure**"
+        if level:
+            others = ", ".join(code(name) for name in level)
+            sure = f"not separable: {code(leader['teacher'])} and {others}"
+    cells = [code(ranking["language"]), code(taken), f"{mean:.3g}", ahead, sure]
+    return f"| {' | '.join(cells)} | {ranking['n_prompts']:,} |"
+
+
+def _known(line: Mapping[str, Any]) -> bool:
+    return line["behind"] is not None and line["behind"] == line["behind"]
+
+
+def _worth(card: Mapping[str, Any]) -> Iterator[str]:
+    metrics = card.get("metrics")
+    if not metrics:
+        return
+    yield "## What routing by it is worth"
+    yield ""
+    yield f"Mean reward on {metrics['n_prompts']:,} prompts that it was not fitted on "
+    yield f"({plain(metrics['split'])}), 95 % intervals."
+    yield ""
+    yield "| router | mean reward | | against the best teacher of each language | |"
+    yield "|---|--:|---|--:|---|"
+    rows = metrics["routers"]
+    for name in [*(n for n in _ORDER if n in rows), *(n for n in rows if n not in _ORDER)]:
+        row, over = rows[name], rows[name]["vs_fixed"]
+        shown = plain(_NAMES.get(name, name))
+        shown = f"**{shown}** (this one)" if name == card["kind"] else shown
+        yield (
+            f"| {shown} | {row['mean_reward']:.4g} | {_interval(row['ci95'])} "
+            f"| {over['difference']:+.4g} | {_interval(over['ci95'])} |"
+        )
+    yield ""
+    yield "The oracle knows each reward before it chooses; where rewards are noisy no router gets "
+    yield "near it."
+    yield ""
+    weighing = card["settings"].get("weighing")
+    if weighing and weighing["trusted"] != "learned":
+        instead = "the best teacher of each language"
+        if weighing["trusted"] == "single":
+            instead = "one teacher everywhere"
+        yield f"No signal in the prompts could be trusted, held out: it routes to {instead}."
+        yield ""
+
+
+def _further(card: Mapping[str, Any]) -> Iterator[str]:
+    notes = [plain(note) for note in card["training"]["notes"]]
+    if notes:
+        yield "## Left out, or not to be learned"
+        yield ""
+        yield from (f"- {note}" for note in notes)
+        yield ""
+
+
+def _interval(bounds: list[float] | tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"[{bounds[0]:.4g}, {bounds[1]:.4g}]"

@@ -1,0 +1,93 @@
+"""The reward log of finished runs: one row a prompt and teacher, from the stored scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from arbitrage.filters.moments import Moments
+from arbitrage.filters.selection import objective_values
+from arbitrage.infra.store import FinishedRun
+from arbitrage.schema import asked_texts
+
+Reward = str | dict[str, float]
+
+
+def reward_log_table(
+    runs: Mapping[str, FinishedRun], reward: Reward, *, rejected_reward: float | None = None
+) -> pa.Table:
+    """prompt_id, language, prompt, task, teacher, reward, drawn (the run's key), n_samples.
+
+    The reward of a teacher is the mean over its measured samples; null where there is none: every
+    request failed, or the measure abstained. A table of weights is of z-scores within a language
+    over all these runs together.
+
+    Args:
+        rejected_reward: the reward of an answer that the filters rejected; None = as measured.
+    """
+    parts = [
+        (drawn, opened.table("prompts", shard), opened.table("candidates", shard))
+        for drawn, opened in runs.items()
+        for shard in range(opened.shards)
+    ]
+    moments = None
+    if isinstance(reward, dict):
+        moments = Moments()
+        for _, _, candidates in parts:
+            moments = moments.merge(Moments.of(candidates, list(reward)))
+    frames = [
+        _rewards(drawn, prompts, candidates, reward, moments, rejected_reward=rejected_reward)
+        for drawn, prompts, candidates in parts
+    ]
+    return pl.concat(frames).sort("prompt_id", "teacher").to_arrow()
+
+
+def _rewards(
+    drawn: str,
+    prompts: pa.Table,
+    candidates: pa.Table,
+    reward: Reward,
+    moments: Moments | None,
+    *,
+    rejected_reward: float | None,
+) -> pl.DataFrame:
+    values = objective_values(candidates, reward, moments)
+    failed = candidates["error"].is_valid().to_numpy()
+    kept = candidates["kept"].to_numpy()
+    if rejected_reward is not None:
+        values = np.where(kept, values, rejected_reward)
+    values = np.where(failed, np.nan, values)
+    asked = pl.DataFrame(
+        {
+            "prompt_id": prompts["prompt_id"].to_pylist(),
+            "prompt": asked_texts(prompts["messages"]),
+            "task": pl.Series(prompts["task"].to_pylist(), dtype=pl.String),
+        }
+    )
+    rows = pl.DataFrame(
+        {
+            "prompt_id": candidates["prompt_id"].to_pylist(),
+            "language": candidates["language"].to_pylist(),
+            "teacher": candidates["teacher"].to_pylist(),
+            "reward": values,
+        },
+        schema_overrides={"prompt_id": pl.String, "language": pl.String, "teacher": pl.String},
+    ).with_columns(pl.col("reward").fill_nan(None))
+    means = rows.group_by("prompt_id", "language", "teacher", maintain_order=True).agg(
+        pl.col("reward").mean(), n_samples=pl.col("reward").count()
+    )
+    columns = ("prompt_id", "language", "prompt", "task", "teacher", "reward", "drawn", "n_samples")
+    return means.join(asked, on="prompt_id").with_columns(drawn=pl.lit(drawn)).select(columns)
+
+
+def used_of(runs: Sequence[FinishedRun]) -> dict[str, float]:
+    """What runs used of a budget: usd, requests, tokens."""
+    used = [teacher for run in runs for teacher in run.manifest.get("usage", {}).values()]
+    return {
+        "usd": sum(item["cost_usd"] for item in used),
+        "requests": sum(item["requests"] for item in used),
+        "tokens": sum(item["prompt_tokens"] + item["completion_tokens"] for item in used),
+    }
