@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from arbitrage.flows.commands import router_value
 from arbitrage.flows.commands.options import AsJson, print_json, wide_console
 
 if TYPE_CHECKING:
@@ -130,4 +131,5 @@ def add_to(app: typer.Typer) -> None:
     )
     router.command()(fit)
     router.command()(evaluate)
+    router.command()(router_value.value)
     app.add_typer(router, name="router")
