@@ -20,6 +20,7 @@ from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
+from arbitrage.tasks.learning import check_learning, shards_at_once
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
 from arbitrage.tasks.prompts import load_prompts
@@ -57,6 +58,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     with closing(opened), stopping_on_signals(), open_teachers(uri):
         raise_if_stopping()
         check_earlier(config)
+        check_learning(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
         if config.select.exact is not None:
@@ -105,13 +107,14 @@ def see_the_whole(config: RunConfig, uri: str, shards: int) -> None:
 
 
 def complete_shards(config: RunConfig, uri: str, shards: range, progress: RunProgress) -> None:
-    """Route, generate and score these shards, at most `workers` of them at the same time.
+    """Route, generate and score these shards, at most `workers` of them at the same time, and no
+    more than a router that learns as it goes has room for.
 
     Teachers that need a device for themselves take turns: all shards ask the first, then its server
     stops and all ask the next. A shard is scored once its last teacher has answered.
     """
     *earlier, last = waves(config.teachers)
-    workers = config.run.workers
+    workers = shards_at_once(config)
 
     def completing(teachers: list[str] | None, *, score: bool) -> Submit:
         return lambda index: complete_shard.submit(uri, shards[index], teachers, score)

@@ -17,6 +17,7 @@ from arbitrage.infra.sources import SourceSummary, check_source
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
+from arbitrage.tasks.learning import check_learning
 from arbitrage.tasks.matching import check_earlier
 
 
@@ -81,6 +82,7 @@ def _ask(config: TeacherConfig) -> str:
 
 
 def _route_nothing(config: RunConfig) -> str:
+    check_learning(config)
     route(table_of([], PROMPTS), config)
     return f"{registry.routers.get(config.router.kind).identity} fits the pool"
 

@@ -43,7 +43,7 @@ def save_artefact(
 
     Raises OutputError where the folder cannot be written.
     """
-    data = _packed(arrays)
+    data = packed(arrays)
     whole = {"format": FORMAT, **card, "sha256": hashlib.sha256(data).hexdigest()}
     text = orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
     try:
@@ -60,7 +60,7 @@ def save_artefact(
     return whole
 
 
-def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """The arrays as the bytes of an .npz, the same for the same arrays."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -45,10 +45,6 @@ class RouterParams(BaseModel):
         """Teachers these params name; each must be in the pool."""
         return []
 
-    def measures(self) -> list[str]:
-        """Measures these params name; each must be one of a configured filter."""
-        return []
-
     @classmethod
     def completed(cls, config: dict[str, Any]) -> dict[str, Any]:
         """A config with what this router implies for other sections, where they leave it open.

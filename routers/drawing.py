@@ -17,6 +17,7 @@ from arbitrage.errors import RouterError
 from arbitrage.registry import params_hash
 from arbitrage.registry import routers as registry
 from arbitrage.routers.base import PromptBatch, Router
+from arbitrage.routers.learning import LearningRouter, State
 from arbitrage.routers.sampling import (
     Matrix,
     inclusion_probabilities,
@@ -46,7 +47,7 @@ class RoutedShard:
     unroutable: pa.Table
 
 
-def route(prompts: pa.Table, config: RunConfig) -> RoutedShard:
+def route(prompts: pa.Table, config: RunConfig, state: State | None = None) -> RoutedShard:
     """Route every prompt: probabilities over the pool, and the teachers drawn from them.
 
     A teacher whose `languages` leave out the prompt's is masked and the rest renormalised. Where
@@ -57,13 +58,13 @@ def route(prompts: pa.Table, config: RunConfig) -> RoutedShard:
 
     Args:
         prompts: PROMPTS rows.
+        state: what a router that learns while the run goes on has learned; none yet, by default.
 
     Raises RouterError where the router breaks its contract.
     """
     batch = prompt_batch(prompts)
     identity = registry.get(config.router.kind).identity
-    shares = checked_probabilities(built_router(config), batch, identity)
-    shares = _masked(shares, batch.languages, config)
+    shares = masked_probabilities(batch, config, state)
     routable = shares.any(axis=1)
     places = np.flatnonzero(routable).tolist()
     ids = [batch.prompt_ids[place] for place in places]
@@ -76,6 +77,18 @@ def route(prompts: pa.Table, config: RunConfig) -> RoutedShard:
         drawn=drawn,
     )
     return RoutedShard(routes, _unroutable(prompts.filter(pa.array(~routable)), identity))
+
+
+def masked_probabilities(
+    batch: PromptBatch, config: RunConfig, state: State | None = None
+) -> Matrix:
+    """float64 [n, teachers]: the router's probabilities after language masks and the fallback;
+    rows sum to 1, or are all 0 where nobody may answer."""
+    router = built_router(config)
+    if isinstance(router, LearningRouter) and state is not None:
+        router = router.after(state)
+    identity = registry.get(config.router.kind).identity
+    return _masked(checked_probabilities(router, batch, identity), batch.languages, config)
 
 
 def prompt_batch(prompts: pa.Table) -> PromptBatch:

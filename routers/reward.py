@@ -26,9 +26,6 @@ class RewardParams(RouterParams):
         objective_measures(value)
         return value
 
-    def measures(self) -> list[str]:
-        return objective_measures(self.reward)
-
     @classmethod
     def completed(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Every teacher is asked, and `select` takes the best answer a prompt by the reward.

@@ -7,6 +7,7 @@ from functools import lru_cache
 from arbitrage.infra.generation.estimate import SECONDS_PER_REQUEST, Planner, recorded_tokens
 from arbitrage.infra.store.run import attach
 from arbitrage.routers.drawing import route
+from arbitrage.tasks.learning import learned_before
 from arbitrage.tasks.policy import unfinished
 
 
@@ -15,7 +16,7 @@ def route_prompts(uri: str, shard: int) -> None:
     run = unfinished(uri)
     if not run.is_routed(shard):
         prompts = run.staged_prompts(shard)
-        routed = route(prompts, run.config)
+        routed = route(prompts, run.config, learned_before(run, shard))
         planner = Planner(run.config, _recorded(uri), SECONDS_PER_REQUEST)
         planner.add(prompts, routed.routes, routed.unroutable.num_rows)
         run.commit_plan(shard, planner.plan().to_json())

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arbitrage.errors import ConfigError
+from arbitrage.flows.commands import router_value
 from arbitrage.flows.commands.options import AsJson, print_json, wide_console
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def fit(
             f"No signal in the prompts that could be trusted: it routes to {name}.", highlight=False
         )
     if card["metrics"]:
-        wide_console().print(evaluationevaluation_table(card["metrics"]))
+        wide_console().print(evaluation_table(card["metrics"]))
     typer.echo(str(output))
 
 
@@ -168,4 +169,5 @@ def add_to(app: typer.Typer) -> None:
     )
     router.command()(fit)
     router.command()(evaluate)
+    router.command()(router_value.value)
     app.add_typer(router, name="router")

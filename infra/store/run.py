@@ -122,6 +122,23 @@ class Run:
         """Replace a shard's routes where requests of a dead teacher went to others."""
         self.folder.write_table(layout.part("routes", shard), routes)
 
+    # --- what a router learns from finished shards
+
+    def commit_learned(self, shard: int, data: bytes) -> None:
+        """Keep a router's state after the shards up to this one."""
+        self.folder.write_bytes(layout.staged("learned", shard, "npz"), data)
+
+    def learned(self, shard: int) -> bytes | None:
+        """The state kept after this shard, None where there is none."""
+        name = layout.staged("learned", shard, "npz")
+        return (self.folder / name).read_bytes() if self.folder.exists(name) else None
+
+    def forget_learned(self, before: int) -> None:
+        """Drop the states after earlier shards, which no shard is routed by any more."""
+        for name in self.folder.names(layout.LEARNED):
+            if int(Path(name).stem) < before:
+                self.folder.remove(name)
+
     # --- generate and score
 
     def journal(self, shard: int) -> Journal:

@@ -163,3 +163,27 @@ def test_a_log_has_its_reward_in_a_column(arbitrage: Callable[..., Any], log: Pa
     said = arbitrage("router", "evaluate", log, "--reward", "length.words")
     assert said.code == 2
     assert "Leave --reward out" in said.complaint
+
+
+def test_value_says_what_another_router_would_have_earned(
+    arbitrage: Callable[..., Any], pristine: Path, tmp_path: Path
+) -> None:
+    rows = [
+        (f"{tag}{i}", tag, None, teacher, reward)
+        for tag in ("ar", "tr")
+        for i in range(6)
+        for teacher, reward in (("alpha", 1.0), ("beta", 0.0))
+    ]
+    pq.write_table(table_of(rows), tmp_path / "log.parquet")
+    assert arbitrage("router", "fit", tmp_path / "log.parquet", "-o", tmp_path / "made").code == 0
+    asked = ("router", "value", pristine, "--artefact", tmp_path / "made")
+    said = arbitrage(*asked, "--reward", "language_id.match", "--json")
+    assert said.code == 0, said.err
+    found = orjson.loads(said.out)
+    assert found["n_prompts"] == 30
+    assert found["estimates"]["ips"]["value"] == pytest.approx(1.0)
+    said = arbitrage(*asked, "--reward", "language_id.match")
+    assert all(name in said.out for name in ("the run itself", "ips", "snips", "dr"))
+    said = arbitrage(*asked, "--reward", "language_id.mach")
+    assert said.code == 2
+    assert 'Did you mean "language_id.match"' in said.complaint

@@ -29,8 +29,8 @@ def check_coherence(config: RunConfig) -> None:
     _check_budget(config)
     _check_router(config, names)
     measures = measured_columns(config)
-    for measure in getattr(config.router.params, "measures", list)():
-        _check_measure(measure, measures, ("router",))
+    for measure in objective_measures(getattr(config.router.params, "reward", None)):
+        _check_measure(measure, measures, ("router", "reward"))
     select = config.select
     for measure in objective_measures(select.objective):
         _check_measure(measure, measures, ("select", "objective"))
