@@ -11,6 +11,7 @@ from rich.console import Console
 import arbitrage
 from arbitrage.errors import ArbitrageError
 from arbitrage.flows.commands import (
+    auditing,
     configs,
     exports,
     finished,
@@ -36,7 +37,17 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for module in (configs, planning, running, finished, profiling, exports, scoring, routing):
+for module in (
+    configs,
+    planning,
+    running,
+    finished,
+    profiling,
+    exports,
+    scoring,
+    auditing,
+    routing,
+):
     module.add_to(app)
 
 
