@@ -50,7 +50,7 @@ def audit_rewards(
         done: called with the pairs measured so far, and all of them.
 
     Returns:
-        JSON-like: `format`, `kind`, `files` (name -> sha256), `pairs`, `filters` (name -> identity
+        JSON-like: `format`, `kind`, `files` (path -> sha256), `pairs`, `filters` (name -> identity
         and params), `rewards` and `agreement` (see `Agreement`). A reward has `reward`, `orders`
         (1 or 2), `all`, `mean_of_languages`, `languages`, `categories` and `cells` (language ->
         category), each an `Accuracy`.
@@ -66,14 +66,7 @@ def audit_rewards(
     second = None
     if _order_matters(pairs, filters, first):
         second = _measured(pairs, filters, range(len(pairs)), done, swapped=True)
-    judged = [
-        Judged(
-            reward_name(reward),
-            _differences(pairs, first, reward),
-            None if second is None else _differences(pairs, second, reward),
-        )
-        for reward in wanted
-    ]
+    judged = [_judged(pairs, first, second, reward) for reward in wanted]
     identities = {
         name: dict(_decoded(filter_columns(name, params)[0].metadata))
         for name, params in filters.items()
@@ -174,6 +167,14 @@ def _order_matters(pairs: PreferencePairs, filters: Mapping[str, Any], first: Sc
         and not np.array_equal(values, first[name][places], equal_nan=True)
         for name, values in again.items()
     )
+
+
+def _judged(pairs: PreferencePairs, first: Scores, second: Scores | None, reward: Reward) -> Judged:
+    differences = _differences(pairs, first, reward)
+    swapped = None if second is None else _differences(pairs, second, reward)
+    if swapped is not None and np.array_equal(differences, swapped, equal_nan=True):
+        swapped = None  # another reward of this audit depends on the order, this one does not
+    return Judged(reward_name(reward), differences, swapped)
 
 
 def _differences(pairs: PreferencePairs, scores: Scores, reward: Reward) -> NDArray[np.float64]:

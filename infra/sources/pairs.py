@@ -29,7 +29,7 @@ class PreferencePairs:
         languages: BCP-47.
         categories: `category`, else `subset`, else "uncategorised".
         prompt_ids: equal where two pairs answer the same prompt, in whatever language.
-        files: name -> sha256 of each file read.
+        files: path as given -> sha256 of each file read.
     """
 
     prompts: Sequence[str]
@@ -98,7 +98,7 @@ def _read(path: Path) -> PreferencePairs:
         languages=_tags(path, frame["language"].to_list()),
         categories=[UNCATEGORISED if name is None else str(name) for name in categories],
         prompt_ids=[str(value) for value in ids],
-        files={path.name: hashlib.sha256(data).hexdigest()},
+        files={str(path): hashlib.sha256(data).hexdigest()},
     )
 
 

@@ -77,6 +77,27 @@ def test_a_score_that_depends_on_the_order_is_asked_in_both(table: Path, first_p
     assert reward["all"]["accuracy"] == 0.5
 
 
+def test_a_reward_without_an_order_stays_so_beside_one_that_has_it(
+    table: Path, first_place: None
+) -> None:
+    audit = audit_rewards(
+        [table],
+        parse_filters(["test_first_place", "length"]),
+        ["maximize:test_first_place.score", "maximize:length.words"],
+    )
+    assert [reward["orders"] for reward in audit["rewards"]] == [2, 1]
+
+
+def test_files_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "test.parquet" for folder in ("arb_Arab", "tur_Latn")]
+    for path in paths:
+        path.parent.mkdir()
+        pl.DataFrame(ROWS).write_parquet(path)
+    audit = audit_rewards(paths, parse_filters(["length"]))
+    assert len(audit["files"]) == 2
+    assert audit["pairs"] == 2 * len(ROWS)
+
+
 def test_answers_may_be_lists_of_turns(tmp_path: Path) -> None:
     def turns(text: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": "안녕?"}, {"role": "assistant", "content": text}]
