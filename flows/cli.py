@@ -11,6 +11,7 @@ from rich.console import Console
 import arbitrage
 from arbitrage.errors import ArbitrageError
 from arbitrage.flows.commands import (
+    auditing,
     calibrating,
     configs,
     exports,
@@ -37,8 +38,18 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_MODULES = (configs, planning, running, finished, profiling, exports, scoring, routing, calibrating)
-for module in _MODULES:
+for module in (
+    configs,
+    planning,
+    running,
+    finished,
+    profiling,
+    exports,
+    scoring,
+    auditing,
+    routing,
+    calibrating,
+):
     module.add_to(app)
 
 
