@@ -1,4 +1,4 @@
-"""The seam between what asks a server and where its answers are kept: an answer is paid for once."""
+"""The seam between what asks a server and where its answers are kept: each is paid for once."""
 
 from __future__ import annotations
 
