@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from arbitrage.answers import Answers
 from arbitrage.filters.segmentation import segments, wordlike, words
+from arbitrage.keys import hash_of
 from arbitrage.registry import filters as registry
 from arbitrage.registry import params_hash
 
 register = registry.register
+
+Turns = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Batch:
             where that was not recorded; None for all where the caller has no such column.
         groups: texts with equal keys are the samples of one prompt by one teacher, and a batch
             holds all of them or none; None where the caller does not know.
+        same_prompt: the same for the candidates of one prompt, whoever their teacher.
+        turns: the whole conversation each answers, as (role, content); None where the caller knows
+            the prompt's text only.
+        answers: where filters that ask a server keep what it answered; None: nowhere.
     """
 
     texts: Sequence[str]
@@ -40,6 +48,9 @@ class Batch:
     prompts: Sequence[str | None]
     finish_reasons: Sequence[str | None] | None = None
     groups: Sequence[Hashable] | None = None
+    same_prompt: Sequence[Hashable] | None = None
+    turns: Sequence[Turns | None] | None = None
+    answers: Answers | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -97,6 +108,11 @@ class FilterParams(BaseModel):
         """Fields that say where and in what portions to measure: stored scores stay valid."""
         return frozenset()
 
+    def files_read(self) -> Mapping[str, str]:
+        """Name -> content of the files that scores depend on: what was measured with other
+        contents is measured again. Raises FilterError where one cannot be read."""
+        return {}
+
 
 class Filter(ABC):
     """One measurement. A subclass is registered with `@register(name, version=1)`.
@@ -127,6 +143,10 @@ class Filter(ABC):
         """Load what measuring texts in these languages (None: in any) will need, so that what is
         missing is known before the work begins: a FilterError that says the mend."""
 
+    def try_out(self) -> str:
+        """What came of trying it once, to follow its name; a FilterError where it will not do."""
+        return "loads and measures"
+
     @abstractmethod
     def score(self, batch: Batch) -> Scores:
         """Measure a batch. Pure: the same batch gives the same scores, and the batch is unchanged.
@@ -139,5 +159,7 @@ class Filter(ABC):
 
 
 def measuring_hash(params: FilterParams) -> str:
-    """Hash of the params that change scores; thresholds and operational fields are left out."""
-    return params_hash(params, exclude=params.deciding_fields() | params.operational_fields())
+    """Hash of what changes scores: params but for thresholds and operational fields, and files."""
+    own = params_hash(params, exclude=params.deciding_fields() | params.operational_fields())
+    files = params.files_read()
+    return hash_of([own, dict(files)]) if files else own

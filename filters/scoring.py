@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -11,13 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from arbitrage.answers import Answers
 from arbitrage.config import RunConfig
 from arbitrage.errors import FilterError
-from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, measuring_hash
+from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, Turns, measuring_hash
 from arbitrage.filters.matching import RunFilter, RunSketch, empty_sketch, sketch_keys
 from arbitrage.registry import filters as registry
 from arbitrage.registry import params_hash
-from arbitrage.schema import GENERATED, asked_texts, conform, score_fields, scored_schema
+from arbitrage.schema import (
+    GENERATED,
+    asked_texts,
+    conform,
+    score_fields,
+    scored_schema,
+    turns_of,
+)
 
 # A filter sees at most this much at once: its memory is bounded whatever the shard size.
 MAX_BATCH_ROWS = 4096
@@ -88,6 +96,7 @@ def score_table(
     prompts: Mapping[str, str] | pa.Table,
     config: RunConfig,
     sketches: Sketches | None = None,
+    answers: Answers | None = None,
 ) -> pa.Table:
     """GENERATED columns plus every score column of the config; row order is kept.
 
@@ -97,13 +106,15 @@ def score_table(
     Args:
         generated: GENERATED columns, with or without score columns.
         prompts: prompt_id -> text, or PROMPTS rows; an unknown id is scored without its prompt.
-        sketches: as in `measure_rows`.
+        sketches, answers: as in `measure_rows`.
 
     Raises FilterError where a filter breaks its contract.
     """
     missing = set(missing_scores(generated.schema, config))
     params = {name: value for name, value in _params(config).items() if name in missing}
-    rows = measure_rows(generated, prompt_texts(prompts), params, sketches)
+    turns = conversations(prompts) if isinstance(prompts, pa.Table) else {}
+    texts = prompt_texts(prompts)
+    rows = measure_rows(generated, texts, params, sketches, turns=turns, answers=answers)
     schema = scored_schema(score_columns(config))
     arrays = conform(generated, GENERATED).columns
     for field in schema:
@@ -119,6 +130,9 @@ def measure_rows(
     prompts: Mapping[str, str],
     params: Mapping[str, FilterParams],
     sketches: Sketches | None = None,
+    *,
+    turns: Mapping[str, Turns] | None = None,
+    answers: Answers | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Every filter on every row that has a text: column name -> array of shape [rows].
 
@@ -128,13 +142,15 @@ def measure_rows(
         params: filter name -> its params.
         sketches: filled with what filters over a whole run keep of these rows, whose columns are
             left empty for `match_rows`. None: the table is the whole run.
+        turns: prompt_id -> its whole conversation, where more than the text is known.
+        answers: where what a server answered is kept.
     """
     rows = _empty_columns(params, table.num_rows)
     over_run = [name for name in params if compares(name)]
     kept: Sketches = {} if sketches is None else sketches
     for name in over_run:
         kept[name] = empty_sketch(_run_filter(name, params[name]), table.num_rows)
-    for positions, batch in _batches(table, prompts):
+    for positions, batch in _batches(table, prompts, turns or {}, answers):
         for name, value in params.items():
             if name in over_run:
                 for key, array in _run_filter(name, value).sketch(batch).items():
@@ -238,6 +254,12 @@ def prompt_texts(prompts: Mapping[str, str] | pa.Table) -> Mapping[str, str]:
     return dict(zip(ids, asked_texts(prompts.column("messages")), strict=True))
 
 
+def conversations(prompts: pa.Table) -> dict[str, Turns]:
+    """prompt_id -> (role, content) of every turn, from PROMPTS rows."""
+    ids = prompts.column("prompt_id").to_pylist()
+    return dict(zip(ids, turns_of(prompts.column("messages")), strict=True))
+
+
 def _params(config: RunConfig) -> dict[str, FilterParams]:
     return cast("dict[str, FilterParams]", config.filter_params)
 
@@ -258,20 +280,25 @@ def _empty_columns(params: Mapping[str, FilterParams], rows: int) -> dict[str, N
 
 
 def _batches(
-    generated: pa.Table, prompts: Mapping[str, str]
+    generated: pa.Table,
+    prompts: Mapping[str, str],
+    turns: Mapping[str, Turns] | None = None,
+    answers: Answers | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     """Rows that have a text, in batches of bounded rows and bytes, with their positions.
 
-    The samples of one prompt by one teacher stay together, wherever they stand in the table: what
-    is measured over them must not depend on where a batch ends.
+    The candidates of one prompt stay together, and among them the samples of one teacher, wherever
+    they stand in the table: what is measured over them must not depend on where a batch ends.
     """
     text = generated.column("text")
-    groups = _sample_groups(generated)
+    ids = generated.column("prompt_id").to_pylist()
+    mine = _numbers(ids)
+    groups = _numbers(zip(ids, generated.column("teacher").to_pylist(), strict=True))
     positions = np.flatnonzero(pc.is_valid(text).to_numpy())
-    positions = positions[np.argsort(groups[positions], kind="stable")]
+    positions = positions[np.lexsort((groups[positions], mine[positions]))]
     sizes = pc.binary_length(text).take(pa.array(positions)).to_numpy()
-    # Where a batch may end: after the last row of a group.
-    ends = np.append(np.flatnonzero(np.diff(groups[positions])) + 1, len(positions))
+    # Where a batch may end: after the last candidate of a prompt.
+    ends = np.append(np.flatnonzero(np.diff(mine[positions])) + 1, len(positions))
     start = 0
     while start < len(positions):
         window = np.cumsum(sizes[start : start + MAX_BATCH_ROWS], dtype=np.int64)
@@ -281,29 +308,26 @@ def _batches(
         first = int(np.searchsorted(ends, start, side="right"))
         end = int(ends[max(fitting, first)])
         chosen = positions[start:end]
-        names = ["text", "language", "prompt_id", "finish_reason"]
-        part = generated.select(names).take(pa.array(chosen))
-        ids = part.column("prompt_id").to_pylist()
+        part = generated.select(["text", "language", "finish_reason"]).take(pa.array(chosen))
+        theirs = [ids[row] for row in chosen.tolist()]
         batch = Batch(
             texts=part.column("text").to_pylist(),
             languages=part.column("language").to_pylist(),
-            prompts=[prompts.get(key) for key in ids],
+            prompts=[prompts.get(key) for key in theirs],
             finish_reasons=part.column("finish_reason").to_pylist(),
             groups=groups[chosen].tolist(),
+            same_prompt=mine[chosen].tolist(),
+            turns=[turns.get(key) for key in theirs] if turns else None,
+            answers=answers,
         )
         yield chosen, batch
         start = end
 
 
-def _sample_groups(generated: pa.Table) -> NDArray[np.int64]:
-    """int64 [rows]: a number for each prompt and teacher, in the order they first appear."""
-    pairs = zip(
-        generated.column("prompt_id").to_pylist(),
-        generated.column("teacher").to_pylist(),
-        strict=True,
-    )
-    numbers: dict[tuple[str, str], int] = {}
-    return np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], dtype=np.int64)
+def _numbers(keys: Iterable[Hashable]) -> NDArray[np.int64]:
+    """int64 [rows]: a number for each different key, in the order they first appear."""
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _same_names(name: str, kind: str, wanted: tuple[str, ...], got: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ def _score_one(config: RunConfig, name: str, languages: set[str]) -> str:
     scorer = built_filter(name, params)
     scorer.load(languages)
     measure(name, params, Batch(["One short sentence to measure."], ["en"], [None]))
-    found = f"{registry.filters.get(name).identity} loads and measures"
+    found = f"{registry.filters.get(name).identity} {scorer.try_out()}"
     if _one_language(config):
         return found
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pyarrow as pa
 
 from arbitrage.filters.matching import sketch_keys
@@ -29,7 +31,8 @@ def commit_scores(run: Run, shard: int, candidates: pa.Table, details: pa.Table)
     Filters over the whole run only sketch it: tasks/match.py gives their scores.
     """
     sketches: Sketches = {}
-    scored = score_table(candidates, run.prompts(shard), run.config, sketches)
+    with closing(run.answers(shard)) as answers:
+        scored = score_table(candidates, run.prompts(shard), run.config, sketches, answers)
     if sketches:
         run.sketches.write(layout.sketch_part(shard), sketch_keys(scored), sketches)
     matched = matched_measures(run.config)

@@ -42,6 +42,11 @@ def journal(shard: int) -> str:
     return f"{WORK}/journal/{shard:05d}"
 
 
+def answers(shard: int) -> str:
+    """Folder of what servers answered about a shard's candidates."""
+    return f"{WORK}/answers/{shard:05d}"
+
+
 def matched(name: str, shard: int) -> str:
     """What one filter over the whole run says of a shard."""
     return f"{MATCHED}/{name}/{shard:05d}.arrow"

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from arbitrage.config import RunConfig
 from arbitrage.errors import DamagedRunError
 from arbitrage.infra.store import layout
+from arbitrage.infra.store.answers import AnswerJournal
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.journal import Journal
 from arbitrage.infra.store.pool import Pool
@@ -167,11 +168,15 @@ class Run:
         order = [(name, "ascending") for name in ("position", "teacher", "sample_index")]
         return table.append_column("position", position).sort_by(order).drop_columns(["position"])
 
+    def answers(self, shard: int) -> AnswerJournal:
+        """What servers answered about the shard's candidates so far; to be closed."""
+        return AnswerJournal(self.folder / layout.answers(shard))
+
     def is_scored(self, shard: int) -> bool:
         return self.folder.exists(layout.staged("scored", shard))
 
     def commit_scored(self, shard: int, scored: pa.Table, details: pa.Table, moments: Any) -> None:
-        """Write scored candidates; the shard's journal is then spent.
+        """Write scored candidates; the shard's journal and answers are then spent.
 
         Args:
             details: candidate_id and detail, to say in the graveyard why a request failed.
@@ -181,7 +186,7 @@ class Run:
         failed = details.filter(pc.is_valid(details["detail"])).select(["candidate_id", "detail"])
         self.folder.write_table(layout.staged("details", shard), failed)
         self.folder.write_table(layout.staged("scored", shard), scored)
-        self.folder.remove(layout.journal(shard))
+        self.folder.remove(layout.journal(shard), layout.answers(shard))
 
     def scored(self, shard: int) -> pa.Table:
         """Scored candidates; columns of filters over the whole run are null until matched."""

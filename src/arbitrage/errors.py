@@ -70,6 +70,20 @@ class EmbeddingError(ArbitrageError):
     """An embedder cannot load its model, reach its server, or gave something that is no vector."""
 
 
+class EndpointError(ArbitrageError):
+    """A server gave no usable answer to one request.
+
+    Attributes:
+        cause: "unanswered" (busy, broken or silent, and every retry was used up), "refused" (this
+            request will not do: 400, 413, 422), "denied" (no request will do: wrong key, address or
+            model) or "malformed" (an answer that breaks the protocol).
+    """
+
+    def __init__(self, what: str, *, cause: str, mend: str = "") -> None:
+        super().__init__(what, mend=mend)
+        self.cause = cause
+
+
 class RouterError(ArbitrageError):
     """A router broke its own contract (rows do not sum to 1) or cannot route."""
 

@@ -8,8 +8,8 @@ import doctest
 import importlib
 import re
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reward_server import RewardServer
 
 from arbitrage import registry
+from arbitrage.filters.asking import ServerParams
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores
 from arbitrage.filters.matching import RunFilter, RunSketch, empty_sketch
 from arbitrage.filters.toxicity import ToxicityParams
@@ -93,8 +95,28 @@ LARGE = {
 }
 
 
+@cache
+def served() -> RewardServer:
+    """What filters that ask a server ask, started by the first of them."""
+    return RewardServer().__enter__()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server_is_closed() -> Iterator[None]:
+    yield
+    if served.cache_info().currsize:
+        served().__exit__(None, None, None)
+
+
+def default_params(entry: registry.Entry[Any]) -> FilterParams:
+    asks = isinstance(entry.params, type) and issubclass(entry.params, ServerParams)
+    given = {"base_url": served().base_url, "model": "m"} if asks else {}
+    params: FilterParams = entry.params(**given)  # type: ignore[assignment]
+    return params
+
+
 def build(entry: registry.Entry[Any]) -> Filter:
-    scorer: Filter = entry.plugin(entry.params())
+    scorer: Filter = entry.plugin(default_params(entry))
     return scorer
 
 
@@ -277,7 +299,7 @@ def test_thresholds_belong_to_measures_and_causes_to_thresholds(
     thresholds = {name for name in entry.params.model_fields if name.startswith(("min_", "max_"))}
     assert {name[4:] for name in thresholds} <= set(entry.plugin.measures)
     assert set(entry.plugin.causes) <= thresholds
-    assert entry.params().thresholds() == {}
+    assert default_params(entry).thresholds() == {}
     assert not set(entry.plugin.measures) & set(entry.plugin.labels)
 
 

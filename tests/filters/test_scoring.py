@@ -77,7 +77,7 @@ def test_batches_are_bounded_by_rows_and_by_bytes_and_cover_every_row(
     assert done.column("test_marks.marks").to_pylist() == sizes
 
 
-def test_a_batch_holds_all_samples_of_a_prompt_by_a_teacher_or_none(
+def test_a_batch_holds_all_candidates_of_a_prompt_or_none_and_a_teachers_samples_together(
     config_of: Any, generated: Any, marks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "MAX_BATCH_ROWS", 4)
@@ -96,8 +96,9 @@ def test_a_batch_holds_all_samples_of_a_prompt_by_a_teacher_or_none(
     done = scoring.score_table(generated(rows), {}, config_of())
     assert [len(batch) for batch in seen] == [4, 1, 6]
     groups = [[text.split(" ", 1)[1] for text in batch.texts] for batch in seen]
-    assert groups == [["p a", "p a", "q a", "p b"], ["r a"], ["s a"] * 6]
+    assert groups == [["p a", "p a", "p b", "q a"], ["r a"], ["s a"] * 6]
     assert [len(set(batch.groups or ())) for batch in seen] == [3, 1, 1]
+    assert [len(set(batch.same_prompt or ())) for batch in seen] == [2, 1, 1]
     assert seen[1].finish_reasons == ["length"]
     assert done.column("test_marks.marks").to_pylist() == [len(row["text"]) for row in rows]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from arbitrage.embeddings.base import Embedder, Vectors
 from arbitrage.embeddings.params import EndpointParams
-from arbitrage.embeddings.wire import Address, post_json
-from arbitrage.errors import EmbeddingError
+from arbitrage.errors import EmbeddingError, EndpointError
+from arbitrage.wire import Address, post_json
 
 _VERSION = 1
 # Bytes of JSON for one number, and for what is around a vector. Generous.
@@ -67,6 +67,12 @@ class Endpoint(Embedder):
         return np.array(rows, dtype=np.float32)
 
     def _ask(self, texts: Sequence[str]) -> list[list[float]]:
+        try:
+            return self._answered(texts)
+        except EndpointError as error:
+            raise EmbeddingError(error.what, mend=error.mend) from error
+
+    def _answered(self, texts: Sequence[str]) -> list[list[float]]:
         """The vectors, in the order of the texts whatever the order of the answer."""
         body: dict[str, Any] = {
             "model": self.params.model,

@@ -1,0 +1,86 @@
+"""What servers answered about the candidates of one shard, kept until the shard is scored."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from io import FileIO
+from pathlib import Path
+
+import xxhash
+
+from arbitrage.infra.interrupt import raise_if_stopping
+from arbitrage.infra.store.files import cannot_write
+
+log = logging.getLogger(__name__)
+
+_SUFFIX = ".lines"
+
+
+class AnswerJournal:
+    """Answers in lines of checksum, key and answer; one segment a process. Thread-safe.
+
+    A line is handed to the system before `keep` returns: `kill -9` of the process loses none. It
+    is not fsynced, so a power cut may lose the last ones, which are then asked again.
+
+    Args:
+        folder: made with the first answer; whoever has committed the scores removes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._file: FileIO | None = None
+        self._known: dict[str, bytes] | None = None
+
+    def known(self, key: str) -> bytes | None:
+        """As `Answers.known`; InterruptedRunError once the run was asked to stop."""
+        raise_if_stopping()
+        with self._lock:
+            return self._read().get(key)
+
+    def keep(self, key: str, answer: bytes) -> None:
+        """As `Answers.keep`. The answer is one line, as JSON without line breaks is."""
+        content = key.encode() + b" " + answer
+        line = xxhash.xxh3_64_hexdigest(content).encode() + b" " + content + b"\n"
+        with self._lock:
+            self._read()[key] = answer
+            try:
+                if self._file is None:
+                    self._file = self._open()
+                view = memoryview(line)
+                while view:
+                    view = view[self._file.write(view) :]
+            except OSError as error:
+                raise cannot_write(self._folder, error) from error
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _open(self) -> FileIO:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number = len(list(self._folder.glob(f"*{_SUFFIX}")))
+        return FileIO(self._folder / f"{number:05d}{_SUFFIX}", "x")
+
+    def _read(self) -> dict[str, bytes]:
+        if self._known is None:
+            self._known = {}
+            for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+                self._take_in(path)
+        return self._known
+
+    def _take_in(self, path: Path) -> None:
+        assert self._known is not None
+        damaged = 0
+        for line in path.read_bytes().split(b"\n"):
+            checksum, _, content = line.partition(b" ")
+            if checksum == xxhash.xxh3_64_hexdigest(content).encode():
+                key, _, answer = content.partition(b" ")
+                self._known[key.decode()] = answer
+            else:
+                damaged += bool(line)
+        if damaged:
+            log.warning("%s: %d torn or damaged lines; those are asked again", path.name, damaged)
