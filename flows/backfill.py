@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from prefect import flow
-from pydantic import Field
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError
@@ -21,15 +20,16 @@ DAY = "{day}"
     description="Distill day after day of a range; a day that is finished already is passed over.",
     flow_run_name="backfill {config.run.name} {first} to {last}",
 )
-def backfill(
-    config: RunConfig,
-    first: date = Field(description="First day."),
-    last: date | None = Field(None, description="Last day, inclusive; default: yesterday, UTC."),
-) -> list[str]:
+def backfill(config: RunConfig, first: date, last: date | None = None) -> list[str]:
     """Run `config` for each day and return the run folders.
 
-    "{day}" in prompts.source, prompts.where or run.output becomes the day as 2026-11-21. A day's run
-    folder is run.name + day, so that a second backfill goes on where the first stopped.
+    A day's run folder is run.name + day, so that a second backfill goes on where the first stopped.
+
+    Args:
+        config: the run; "{day}" in prompts.source, prompts.where or run.output becomes the day, as
+            2026-11-21.
+        first: First day.
+        last: Last day, inclusive; default: yesterday, UTC.
     """
     last = last or datetime.now(UTC).date() - timedelta(days=1)
     if last < first:

@@ -50,6 +50,11 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
 
     An unfinished run of the same config, or the one named by `run_id`, is continued; a finished
     one named by `run_id` is returned as it is; `new` starts afresh.
+
+    Args:
+        config: The run, key by key as in run.toml.
+        run_id: Name of the run folder; continues it. Default: run.name and the time.
+        new: Start afresh, whatever unfinished run of this config there is.
     """
     board.reset()
     opened = open_run_folder(config, run_id, new=new)

@@ -1,7 +1,7 @@
-"""Register on a Prefect server what infra/prefect.yaml names: `python -m arbitrage.flows.registration`.
+"""Register what infra/prefect.yaml names: `python -m arbitrage.flows.registration FILE`.
 
-Work pools, a global concurrency limit per teacher and the notification automation are made or brought
-up to date first; `prefect deploy --all` does the rest. May be run again at any time.
+Work pools, a global concurrency limit per teacher and the notification automation are made or
+brought up to date first; `prefect deploy --all` does the rest. May be run again at any time.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def teacher_limits(content: dict[str, Any]) -> dict[str, int]:
 def make_pool(client: SyncPrefectClient, name: str) -> None:
     """A process pool whose job variables are none that run code; another kind of pool stays.
 
-    On a cluster, `prefect work-pool create NAME --type kubernetes` comes first (docs/operations.md).
+    On a cluster, `prefect work-pool create NAME --type kubernetes` comes first.
     """
     template = restricted(ProcessWorker.get_default_base_job_template())
     try:
@@ -107,7 +107,7 @@ def notify(client: SyncPrefectClient, url: str) -> None:
         trigger=EventTrigger(
             expect={f"prefect.flow-run.{state}" for state in _BAD_ENDS},
             match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={  # type: ignore[arg-type]
+            match_related={
                 "prefect.resource.role": "tag",
                 "prefect.resource.id": "prefect.tag.arbitrage",
             },

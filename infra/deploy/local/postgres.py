@@ -55,7 +55,9 @@ class Postgres:
         if self.is_running():
             return
         log, sockets = self.folder / "server.log", f"-k {self.socket_folder} {_OPTIONS}"
-        _run([tools["pg_ctl"], "-D", str(self.folder), "-l", str(log), "-w", "-o", sockets, "start"])
+        _run(
+            [tools["pg_ctl"], "-D", str(self.folder), "-l", str(log), "-w", "-o", sockets, "start"]
+        )
         where = ["-h", str(self.socket_folder), "-U", _owner()]
         done = _run([tools["createdb"], *where, _DATABASE], check=False)
         if done.returncode and "already exists" not in done.stderr:

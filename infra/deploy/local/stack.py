@@ -64,7 +64,9 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
     if file.exists() and any(process.is_alive() for process in Stack.load(file).processes):
         raise ConfigError(f"it is up already: {Stack.load(file).ui}", mend="Say: make down")
     check_port(port, "PORT")
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Others may pass through it, not look: PostgreSQL, where it runs as another user, does.
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o711)
     ports = [free_port() for _ in TEACHERS]
     environment = _environment(root, state, port, ports)
     stack = Stack([], environment, f"http://127.0.0.1:{port}")
@@ -76,7 +78,7 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
             environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = postgres.url
         else:
             print("SQLite instead of PostgreSQL: fine for a look, it locks under load", flush=True)
-        _start_all(stack, root, state, port, ports, latency_ms)
+        _start_all(stack, root, state, ports, latency_ms)
     except BaseException:
         stack.save(file)
         down(state)
@@ -85,9 +87,7 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
     return stack
 
 
-def _start_all(
-    stack: Stack, root: Path, state: Path, port: int, ports: list[int], latency_ms: float
-) -> None:
+def _start_all(stack: Stack, root: Path, state: Path, ports: list[int], latency_ms: float) -> None:
     def begin(name: str, command: list[str]) -> tuple[Background, Path]:
         print(f"starting {name}", flush=True)
         log = state / f"{name}.log"
@@ -104,7 +104,15 @@ def _start_all(
         command += ["--notified", str(state / "notifications.jsonl")]
         process, log = begin(f"teacher-{name}", command)
         wait_for(f"http://127.0.0.1:{its_port}/v1/models", process, log, _STARTS_WITHIN_S)
-    serve = [*_PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    serve = [
+        *_PREFECT,
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        stack.ui.rpartition(":")[2],
+    ]
     process, log = begin("server", serve)
     # Prefect's word for it is "auth string"; it goes as HTTP basic authentication.
     words = stack.environment["PREFECT_API_AUTH_STRING"]
@@ -160,10 +168,6 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         "ARBITRAGE_TEACHER_1": f"{first}/v1",
         "ARBITRAGE_TEACHER_2": f"{second}/v1",
         "ARBITRAGE_NOTIFY_URL": f"{first}/notify",
-        # What the form may name: see docs/operations.md.
-        "ARBITRAGE_ALLOWED_PATHS": os.pathsep.join((str(root / "examples"), str(root / "runs"))),
-        "ARBITRAGE_ALLOWED_HOSTS": "127.0.0.1",
-        "ARBITRAGE_ALLOWED_KEYS": "",
     }
 
 
