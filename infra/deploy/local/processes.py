@@ -17,6 +17,8 @@ from urllib.request import Request, urlopen
 from arbitrage.errors import ArbitrageError, ConfigError
 
 _ENDS_WITHIN_S = 20.0
+# Children of this very process, which have to be waited for; later commands find processes by id.
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +51,24 @@ def start(
             cwd=folder,
             start_new_session=True,
         )
+    _children[process.pid] = process
     return Background(name, process.pid, start_time(process.pid))
 
 
 def end(process: Background) -> bool:
     """End a process and what it started; False where it was gone already."""
     if not process.is_alive():
+        if child := _children.pop(process.pid, None):
+            child.wait()
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         deadline = time.monotonic() + _ENDS_WITHIN_S
         while process.is_alive() and time.monotonic() < deadline:
-            with suppress(ChildProcessError):
-                os.waitpid(process.pid, os.WNOHANG)
             time.sleep(0.1)
+    if child := _children.pop(process.pid, None):
+        child.wait()
     return True
 
 
