@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-install lock clean
+.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-install lock clean
 
 PYTHON = python3
 UV     = uv
@@ -37,6 +37,20 @@ demo: $(VENV)/.run ## run the quickstart: 286 recorded prompts in 15 languages, 
 demo-local: $(VENV)/.local ## real generation on this machine: two small models, ten languages, no key, no GPU
 	@echo "arbitrage run examples/local/run.toml"
 	@$(ENV) $(BIN)/arbitrage run examples/local/run.toml
+
+# The whole stack on this machine, without Docker, its state in .up: docs/operations.md.
+STACK = $(ENV) $(BIN)/python -m arbitrage.infra.deploy.local.stack
+PORT = 4200
+DATABASE = postgres
+
+up: $(VENV)/.run ## PostgreSQL, Prefect, a worker and two stand-in teachers on this machine
+	@$(STACK) up --port $(PORT) --database $(DATABASE)
+
+trigger: $(VENV)/.run ## run the ad-hoc deployment on what `make up` started
+	@$(STACK) trigger
+
+down: $(VENV)/.run ## end what `make up` started; its data stays in .up
+	@$(STACK) down
 
 check: lint types test ## everything a change must pass; CI runs this
 

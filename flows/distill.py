@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow
 from prefect.futures import PrefectFuture
@@ -18,6 +18,7 @@ from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store.begin import open_run_folder
+from arbitrage.infra.store.open import open_run
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.learning import check_learning, shards_at_once
@@ -28,6 +29,7 @@ from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
 from arbitrage.tasks.rounds import stage_round
 from arbitrage.tasks.shard import complete_shard
+from arbitrage.tasks.states import end_state
 from arbitrage.tasks.views import write_view
 
 Submit = Callable[[int], PrefectFuture[None]]
@@ -49,12 +51,17 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
 
     An unfinished run of the same config, or the one named by `run_id`, is continued; a finished
     one named by `run_id` is returned as it is; `new` starts afresh.
+
+    Args:
+        config: The run, key by key as in run.toml.
+        run_id: Name of the run folder; continues it. Default: run.name and the time.
+        new: Start afresh, whatever unfinished run of this config there is.
     """
     board.reset()
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":
-        return uri
+        return _ended(uri)
     with closing(opened), stopping_on_signals(), open_teachers(uri):
         raise_if_stopping()
         check_earlier(config)
@@ -77,7 +84,12 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         publish_run(uri, shards, views)
         board.enter("finished")
         report_run(uri)
-    return uri
+    return _ended(uri)
+
+
+def _ended(uri: str) -> str:
+    # Prefect takes a returned state as the flow's own and gives callers what is in it: the folder.
+    return cast(str, end_state(uri, open_run(uri).manifest))
 
 
 def complete_rounds(config: RunConfig, uri: str) -> int:

@@ -6,7 +6,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from arbitrage.tasks.generate import generate_candidates
-from arbitrage.tasks.policy import worth_retrying
+from arbitrage.tasks.limits import teacher_slots
+from arbitrage.tasks.policy import unfinished, worth_retrying
 from arbitrage.tasks.route import route_prompts
 from arbitrage.tasks.score import score_candidates
 
@@ -27,6 +28,12 @@ def complete_shard(uri: str, shard: int, teachers: list[str] | None, score: bool
     One task and not three: routing takes some hundredths of a second, and a task costs one.
     """
     route_prompts(uri, shard)
-    generate_candidates(uri, shard, teachers)
+    with teacher_slots(asked_teachers(uri, teachers), uri):
+        generate_candidates(uri, shard, teachers)
     if score:
         score_candidates(uri, shard)
+
+
+def asked_teachers(uri: str, wave: list[str] | None) -> list[str]:
+    """Names of the teachers that this call may ask."""
+    return wave or [teacher.name for teacher in unfinished(uri).config.teachers]

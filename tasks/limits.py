@@ -1,0 +1,44 @@
+"""Global concurrency limits: how many shards, over all runs and machines, ask a teacher at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+from prefect import get_client
+from prefect.concurrency.sync import concurrency
+
+# A worker that dies gives its slots back once its lease has run out.
+_LEASE_S = 120.0
+
+
+@contextmanager
+def teacher_slots(teachers: Iterable[str], run: str) -> Iterator[None]:
+    """Hold one slot of the limit of each teacher that has one, all taken together or none.
+
+    `run` is the run they are taken for; which limits exist is asked once a run and process.
+    """
+    names = sorted({limit_name(teacher) for teacher in teachers} & known_limits(run))
+    if not names:
+        yield
+        return
+    # A lease that cannot be renewed for a moment is no reason to throw a shard's work away.
+    with concurrency(names, lease_duration=_LEASE_S, raise_on_lease_renewal_failure=False):
+        yield
+
+
+@lru_cache(maxsize=8)
+def known_limits(run: str) -> frozenset[str]:  # noqa: ARG001 (the key of the cache)
+    """Names of the active limits on the server."""
+    with get_client(sync_client=True) as client:
+        found = client.read_global_concurrency_limits(limit=200)
+    return frozenset(limit.name for limit in found if limit.active)
+
+
+def limit_name(teacher: str) -> str:
+    """
+    >>> limit_name("command-r-plus")
+    'arbitrage.teacher.command-r-plus'
+    """
+    return f"arbitrage.teacher.{teacher}"
