@@ -19,6 +19,8 @@ from arbitrage.routers.neighbours import ClusterModel, NearestModel
 
 EARLIER = "earlier"
 PAGE = "card.md"
+# Two pools may have the very same arrays.
+_WHAT_IT_IS = ("sha256", "kind", "teachers", "settings")
 _MODELS: Mapping[str, Any] = {
     "learned": LearnedModel,
     "nearest": NearestModel,
@@ -69,7 +71,7 @@ def promote(new: Path, place: Path) -> Path | None:
         raise RouterError(f'there is no artefact at "{new}".', mend="Fit one first.")
     card = wanted[1].card
     replaced = read_card(place) if (place / CARD).exists() else None
-    if replaced is not None and replaced["sha256"] == card["sha256"]:
+    if replaced is not None and all(replaced[key] == card[key] for key in _WHAT_IT_IS):
         return None
     try:
         kept = None if replaced is None else _keep(place, replaced)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.bootstrap import resampled
+from arbitrage.routers.elo import elo_ratings
 from arbitrage.routers.pooling import Matrix
 from arbitrage.routers.reward_log import RewardLog
+from arbitrage.routers.transitivity import Transitivity, transitivity
 
 ALL = "all"
 # Added to the wins of either side of every pair, so that a teacher that never won has a strength.
@@ -28,6 +30,7 @@ class Ranked:
         mean, ci95: mean reward over prompts that it has a reward for.
         behind: mean reward of the leader less its own, over prompts that both have; behind_ci95.
         strength, strength_ci95: Bradley-Terry, natural logarithm, mean 0 over the teachers.
+        elo, elo_range: mean over 100 orders of the matches, and the middle 95 % of the orders.
         separable: whether it is behind the leader for certain: the interval of `behind` above 0.
     """
 
@@ -39,6 +42,8 @@ class Ranked:
     behind_ci95: tuple[float, float] | None
     strength: float
     strength_ci95: tuple[float, float] | None
+    elo: float
+    elo_range: tuple[float, float]
     separable: bool
 
 
@@ -50,6 +55,7 @@ class Ranking:
         choice: whom `fixed` would take: the cheapest of those that cannot be told from the leader
             where costs are given, else the leader.
         says: the same as a sentence.
+        transitivity: circles among the teachers, that no ranking can show.
     """
 
     language: str
@@ -57,6 +63,7 @@ class Ranking:
     teachers: tuple[Ranked, ...]
     choice: str
     says: str
+    transitivity: Transitivity
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,8 +76,8 @@ def rank_teachers(
 
     By mean reward, with 95 % bootstrap intervals over groups; beside it Bradley-Terry strengths
     from all pairs of teachers within a prompt (a tie is half a win each), free of any order of
-    matches. A teacher without a reward in a language is not ranked there.
-    Not implemented: Elo over permutations, transitivity violations.
+    matches; Elo over 100 orders; and circles. A teacher without a reward in a language is not
+    ranked there.
 
     Args:
         costs: teacher -> cost of an answer; where given, ties go to the cheaper.
@@ -91,7 +98,9 @@ def _ranked(tag: str, log: RewardLog, costs: Mapping[str, float], seed: int) -> 
     order = np.lexsort((price, -means))
     leader = int(order[0])
     lines = []
-    strengths, replicas = _strengths(log, rewards, seed)
+    wins, replicated = _wins(log, rewards, seed)
+    strengths, replicas = bradley_terry(wins[None])[0], bradley_terry(replicated)
+    elo = elo_ratings(rewards, seed=seed)
     for column in order:
         own = ~np.isnan(rewards[:, column])
         both = own & ~np.isnan(rewards[:, leader])
@@ -113,12 +122,15 @@ def _ranked(tag: str, log: RewardLog, costs: Mapping[str, float], seed: int) -> 
                 behind_ci,
                 float(strengths[column]),
                 bounds,
+                float(elo.mean[column]),
+                (float(elo.low[column]), float(elo.high[column])),
                 certain,
             )
         )
     level = [line for line in lines if not line.separable]
     choice = min(level, key=lambda line: costs.get(line.teacher, 0.0)) if costs else lines[0]
-    return Ranking(tag, len(log), tuple(lines), choice.teacher, _sentence(tag, lines))
+    circles = transitivity(names, wins, replicated)
+    return Ranking(tag, len(log), tuple(lines), choice.teacher, _sentence(tag, lines), circles)
 
 
 def _sentence(tag: str, lines: list[Ranked]) -> str:
@@ -148,8 +160,8 @@ def _interval(
     return resampled(values[:, None], groups, replicates=1000, seed=seed).interval()
 
 
-def _strengths(log: RewardLog, rewards: Matrix, seed: int) -> tuple[Matrix, Matrix]:
-    """Bradley-Terry strengths float64 [teachers], and [replicates, teachers] over groups."""
+def _wins(log: RewardLog, rewards: Matrix, seed: int) -> tuple[Matrix, Matrix]:
+    """How often i beat j, float64 [teachers, teachers], and [replicates, ...] over groups."""
     count = rewards.shape[1]
     there = ~np.isnan(rewards)
     known = np.where(there, rewards, 0.0)
@@ -158,8 +170,7 @@ def _strengths(log: RewardLog, rewards: Matrix, seed: int) -> tuple[Matrix, Matr
     flat = won.reshape(len(rewards), -1)
     # Means over replicates times the number of prompts are as good as sums for a strength.
     sums = resampled(flat, log.groups, replicates=_REPLICATES, seed=seed).means * len(rewards)
-    exact = bradley_terry(flat.sum(axis=0).reshape(1, count, count))
-    return exact[0], bradley_terry(sums.reshape(-1, count, count))
+    return flat.sum(axis=0).reshape(count, count), sums.reshape(-1, count, count)
 
 
 def bradley_terry(wins: NDArray[np.float64]) -> Matrix:

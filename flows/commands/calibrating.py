@@ -96,7 +96,9 @@ def show(found: dict[str, Any], path: Path) -> None:
     what = "Promoted" if found["promoted"] else "Not promoted"
     console.print(f"\n{what}: {found['why']}.", highlight=False, markup=False)
     said = f"In use: {found['artefact']}" if found["promoted"] else "What was in use still is."
-    if found["earlier"]:
+    if found["promoted"] and found["comparison"]["in_use"] == found["comparison"]["sha256"]:
+        said += ", unchanged: the very same router was fitted again"
+    elif found["earlier"]:
         said += f" (before: {found['earlier']}; arbitrage router rollback {found['artefact']})"
     console.print(said, highlight=False, markup=False, soft_wrap=True)
     console.print(f"Card: {path}/artefact/card.md", highlight=False, soft_wrap=True)
