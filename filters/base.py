@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from arbitrage.filters.segmentation import segments, wordlike
+from arbitrage.filters.segmentation import segments, wordlike, words
 from arbitrage.registry import filters as registry
 from arbitrage.registry import params_hash
 
@@ -52,7 +52,9 @@ class Batch:
     @cached_property
     def words(self) -> list[list[str]]:
         """`arbitrage.filters.segmentation.words` of each text."""
-        return [wordlike(parts) for parts in self.segments]
+        if "segments" in vars(self):
+            return [wordlike(parts) for parts in self.segments]
+        return [words(*pair) for pair in zip(self.texts, self.languages, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

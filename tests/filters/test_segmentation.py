@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from icu4py.breakers import WordBreaker
 
-from arbitrage.filters.segmentation import fold, segments, words
+from arbitrage.filters.base import Batch
+from arbitrage.filters.segmentation import fold, segments, wordlike, words
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,32 @@ def test_segments_lose_nothing_of_the_text(text: str, language: str) -> None:
     joined = "".join(segments(text, language))
     assert unicodedata.normalize("NFC", joined) == unicodedata.normalize("NFC", clean)
     assert all(any(map(str.isalnum, word)) for word in words(text, language))
+
+
+def test_short_ascii_texts_are_cut_where_icu_cuts_them() -> None:
+    kinds = "a1_'.:,; \r\n\t-"
+    texts = [
+        "".join(signs) for size in (1, 2, 3) for signs in itertools.product(kinds, repeat=size)
+    ]
+    texts += [
+        f"{one}{chr(code)}{other}" for code in range(128) for one in "a1_ " for other in "a1_ "
+    ]
+    for text in map(str.lower, texts):
+        by_icu = list(WordBreaker(text, "en"))
+        assert segments(text, "en") == by_icu
+        assert words(text, "en") == wordlike(by_icu)
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+@example("A.b:c'd,e 1.2,3;4:5 a1.b2 _a__1_ x''y \r\n\n  ")
+def test_ascii_texts_are_cut_where_icu_cuts_them(text: str) -> None:
+    by_icu = list(WordBreaker(text.lower(), "en"))
+    assert segments(text, "en") == by_icu
+    assert words(text, "en") == wordlike(by_icu)
+
+
+@given(st.text(max_size=60), st.sampled_from(["en", "tr", "zh"]))
+def test_a_batch_has_the_same_words_whichever_filter_comes_first(text: str, language: str) -> None:
+    first, second = Batch([text], [language], [None]), Batch([text], [language], [None])
+    assert first.segments == [segments(text, language)]
+    assert first.words == second.words
