@@ -44,7 +44,7 @@ _DECIDED_AT_ONCE = 10
     result_serializer="json",
 )
 def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> str:
-    """Run a config from prompts to views and return the run folder.
+    """Run a config from prompts to views and return the run folder, or its place in a store.
 
     An unfinished run of the same config, or the one named by `run_id`, is continued; a finished
     one named by `run_id` is returned as it is; `new` starts afresh.
@@ -53,7 +53,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":
-        return uri
+        return opened.address
     with closing(opened), stopping_on_signals(), open_teachers(uri):
         raise_if_stopping()
         check_earlier(config)
@@ -73,9 +73,10 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
         publish_run(uri, shards, views)
+        opened.publish()
         board.enter("finished")
-        report_run(uri)
-    return uri
+        report_run(uri, opened.address)
+    return opened.address
 
 
 def complete_rounds(config: RunConfig, uri: str) -> int:
