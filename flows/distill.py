@@ -47,7 +47,7 @@ _DECIDED_AT_ONCE = 10
     result_serializer="json",
 )
 def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> str:
-    """Run a config from prompts to views and return the run folder.
+    """Run a config from prompts to views and return the run folder, or its place in a store.
 
     An unfinished run of the same config, or the one named by `run_id`, is continued; a finished
     one named by `run_id` is returned as it is; `new` starts afresh.
@@ -61,7 +61,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":
-        return _ended(uri)
+        return _ended(opened.address)
     with closing(opened), stopping_on_signals(), open_teachers(uri):
         raise_if_stopping()
         check_earlier(config)
@@ -82,14 +82,15 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         board.enter("writing views")
         views = {name: write_view(uri, name, shards) for name in config.views}
         publish_run(uri, shards, views)
+        opened.publish()
         board.enter("finished")
-        report_run(uri)
-    return _ended(uri)
+        report_run(uri, opened.address)
+    return _ended(opened.address)
 
 
-def _ended(uri: str) -> str:
+def _ended(address: str) -> str:
     # Prefect takes a returned state as the flow's own and gives callers what is in it: the folder.
-    return cast(str, end_state(uri, open_run(uri).manifest))
+    return cast(str, end_state(address, open_run(address).manifest))
 
 
 def complete_rounds(config: RunConfig, uri: str) -> int:

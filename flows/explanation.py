@@ -41,7 +41,7 @@ class Explanation:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def explain_prompt(run: Path, prompt_id: str) -> Explanation:
+def explain_prompt(run: str | Path, prompt_id: str) -> Explanation:
     """Collect what a finished run holds of one prompt; UnknownNameError where it holds nothing."""
     opened = open_run(run)
     wanted = pl.col("prompt_id") == prompt_id

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -18,8 +16,8 @@ from arbitrage.infra.store import open_run
 )
 def profile(run: str) -> None:
     """Profile a finished run folder; the tables become artifacts of this flow run."""
-    opened = open_run(Path(run))
-    found = Profile.of(opened.path)
+    opened = open_run(run)
+    found = Profile.of(opened.whole())
     name = opened.manifest["run_id"]
     create_markdown_artifact(
         f"# What a student of {name} would inherit\n{markdown_profile(found)}",

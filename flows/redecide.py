@@ -11,6 +11,7 @@ from arbitrage.infra.store import FinishedRun, open_run
 from arbitrage.infra.store.again import begin_again, check_same_generation, stage_shard
 from arbitrage.infra.store.deaths import carry_deaths
 from arbitrage.infra.store.run import Run
+from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.swap import replace_decisions
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.match import match_candidates
@@ -20,14 +21,14 @@ from arbitrage.tasks.views import write_view
 
 
 def redecide(
-    run: Path,
+    run: str | Path | S3Place,
     config: Path | None = None,
     overrides: Iterable[str] = (),
     *,
     in_place: bool = False,
     run_id: str | None = None,
-) -> Path:
-    """Decide `run` again with a new config (default: its own) and overrides; returns its folder.
+) -> Path | S3Place:
+    """Decide `run` again with a new config (default: its own) and overrides; returns where it is.
 
     Only filters, selection and views may differ: ConfigError where the new config asks for other
     prompts, teachers, routing or samples. A filter that was not measured before is measured now,
@@ -46,7 +47,8 @@ def redecide(
         if in_place:
             replace_decisions(finished.folder, path)
             return finished.path
-        return path
+        opened.publish()
+    return opened.place or opened.path
 
 
 def decide_again(finished: FinishedRun, run: Run) -> Path:

@@ -9,13 +9,12 @@ from arbitrage.infra.report.html import render_report
 from arbitrage.infra.store import layout, open_run
 
 
-def render_again(run: Path) -> list[Path]:
-    """Write README.md and report.html of a finished run; returns their paths."""
+def render_again(run: str | Path) -> list[str]:
+    """Write README.md and report.html of a finished run; returns where they are."""
     opened = open_run(run)
+    folder = opened.whole()
     texts = {
-        layout.CARD: render_card(opened.path, opened.manifest),
-        layout.REPORT: render_report(opened.path, opened.manifest),
+        layout.CARD: render_card(folder, opened.manifest),
+        layout.REPORT: render_report(folder, opened.manifest),
     }
-    for name, text in texts.items():
-        opened.folder.write_bytes(name, text.encode("utf-8", "replace"))
-    return [opened.folder / name for name in texts]
+    return [opened.save(name, text.encode("utf-8", "replace")) for name, text in texts.items()]

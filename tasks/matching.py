@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
@@ -49,7 +48,7 @@ def sketch_earlier(store: SketchStore, name: str, params: FilterParams) -> Itera
     scorer = built_filter(name, params)
     assert isinstance(scorer, RunFilter)
     for number, folder in enumerate(scorer.earlier_runs()):
-        finished = open_run(Path(folder))
+        finished = open_run(folder)
         for shard in range(finished.shards):
             raise_if_stopping()
             part = f"{name}-earlier-{number}-{shard:05d}"
@@ -71,7 +70,7 @@ def check_earlier(config: RunConfig) -> None:
         scorer = built_filter(name, cast("FilterParams", config.filter_params[name]))
         assert isinstance(scorer, RunFilter)
         for folder in scorer.earlier_runs():
-            open_run(Path(folder))
+            open_run(folder)
 
 
 def matched_table(scored: pa.Table, config: RunConfig, sketches: Sketches) -> pa.Table:

@@ -56,8 +56,12 @@ class RunProgress:
 
 
 @task(cache_policy=NO_CACHE)
-def report_run(uri: str) -> None:
-    """Publish the language x teacher table and the report of a finished run, and say it is done."""
+def report_run(uri: str, address: str | None = None) -> None:
+    """Publish the language x teacher table and the report of a finished run, and say it is done.
+
+    `address` is where others find the run, by default `uri`.
+    """
+    address = address or uri
     manifest = open_run(uri).manifest
     counts = Counts.from_json(manifest["counts"])
     create_table_artifact(
@@ -66,14 +70,14 @@ def report_run(uri: str) -> None:
         description=f"Language x teacher of {manifest['run_id']}",
     )
     create_markdown_artifact(
-        f"# {manifest['run_id']}\n\n`{uri}`\n\n{markdown_table(counts)}",
+        f"# {manifest['run_id']}\n\n`{address}`\n\n{markdown_table(counts)}",
         key="arbitrage-report",
         description=f"Report of {manifest['run_id']}",
     )
     emit_event(
         "arbitrage.run.finished",
         resource=run_resource(manifest["run_id"]),
-        payload={"run": uri, "totals": manifest["totals"]},
+        payload={"run": address, "totals": manifest["totals"]},
     )
 
 

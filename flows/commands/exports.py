@@ -43,8 +43,8 @@ def view(
     from arbitrage.infra.store import open_run
     from arbitrage.infra.views.export import export_view
 
-    open_run(run)
-    for path in export_view(run, name, file_format.value, trainer.value, output):
+    opened = open_run(run)
+    for path in export_view(opened.whole(), name, file_format.value, trainer.value, output):
         typer.echo(str(path))
 
 

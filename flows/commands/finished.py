@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ FAILED = 4
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, whole or not.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or s3://...")],
 ) -> None:
     """Recount a run from its files and check every hash; prints one JSON object, exits 0 or 4.
 
@@ -53,7 +52,7 @@ def report(run: RunPath) -> None:
     from arbitrage.flows.rendering import render_again
 
     for path in render_again(run):
-        typer.echo(str(path))
+        typer.echo(path)
 
 
 def add_to(app: typer.Typer) -> None:

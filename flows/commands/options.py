@@ -10,12 +10,13 @@ import typer
 from rich.console import Console
 
 from arbitrage.errors import ConfigError
+from arbitrage.infra.store.s3.place import is_s3
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run.toml.")]
 
 
-def _existing(run: Path) -> Path:
-    if not run.is_dir():
+def _existing(run: str) -> str:
+    if not is_s3(run) and not Path(run).is_dir():
         raise ConfigError(
             f'there is no run folder "{run}".',
             mend="Name one as `arbitrage run` prints it in its last line.",
@@ -23,7 +24,9 @@ def _existing(run: Path) -> Path:
     return run
 
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", callback=_existing)]
+RunPath = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, or s3://...", callback=_existing)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),

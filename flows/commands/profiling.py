@@ -38,7 +38,7 @@ def profile(
     from arbitrage.infra.report.profile import Profile
     from arbitrage.infra.store import open_run
 
-    found = Profile.of(open_run(run).path, by)
+    found = Profile.of(open_run(run).whole(), by)
     if as_json:
         print_json(found.to_json())
         return

@@ -15,6 +15,7 @@ from arbitrage.errors import ConfigError, InterruptedRunError
 from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath, wide_console
 from arbitrage.flows.settings import prepare_prefect
 from arbitrage.infra.interrupt import stopping_on_signals
+from arbitrage.infra.store.s3.place import S3Place
 
 SHORTFALL = 3
 _HAPPENS = {
@@ -83,7 +84,7 @@ def decide(
         raise typer.Exit(SHORTFALL)
 
 
-def show_run(path: Path) -> dict[str, Any]:
+def show_run(path: Path | S3Place) -> dict[str, Any]:
     """Print the table of a finished run and how to load its views; returns its manifest."""
     from arbitrage.infra.report.counts import Counts
     from arbitrage.infra.report.table import rich_table

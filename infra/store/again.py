@@ -15,6 +15,7 @@ from arbitrage.infra.store.begin import Opened, open_run_folder
 from arbitrage.infra.store.lock import RunLock
 from arbitrage.infra.store.open import FinishedRun
 from arbitrage.infra.store.run import Run
+from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.schema import GRAVEYARD, conform
 
 # The sections in which a re-decision may differ from the run it decides again.
@@ -47,8 +48,14 @@ def begin_again(
     """Open the folder of the re-decided run: beside the finished one, or staged inside it."""
     name = finished.path.name
     if not in_place:
-        output = finished.path.absolute().parent
+        output = finished.output
         return open_run_folder(config, run_id, new=True, output=output, decided_from=name)
+    if isinstance(finished.output, S3Place):
+        raise ConfigError(
+            f'"{finished.address}" is in an object store, where readers would meet old and new '
+            "decisions mixed.",
+            mend="Leave out --in-place: the new run stands beside the old one.",
+        )
     lock = RunLock(finished.folder)
     lock.acquire()
     try:
@@ -67,7 +74,9 @@ def begin_again(
 def stage_shard(finished: FinishedRun, run: Run, shard: int) -> None:
     """Link prompts and routes, and keep what the graveyard says of prompts."""
     for kind in ("prompts", "routes"):
-        _link(finished.folder / layout.part(kind, shard), run.folder / layout.part(kind, shard))
+        part = layout.part(kind, shard)
+        _link(finished.local(part), run.folder / part)
+        run.folder.tell(part)
     graveyard = pl.from_arrow(finished.table("graveyard", shard))
     assert isinstance(graveyard, pl.DataFrame)
     prompts = graveyard.filter(pl.col("kind") == "prompt").to_arrow()

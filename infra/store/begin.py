@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -17,6 +17,10 @@ from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
 from arbitrage.infra.store.manifest import read_manifest
 from arbitrage.infra.store.run import Run, attach
+from arbitrage.infra.store.s3.place import S3Place, is_s3, parse_s3
+
+if TYPE_CHECKING:
+    from arbitrage.infra.store.s3.begin import Held
 
 How = Literal["new", "continued", "finished"]
 
@@ -28,16 +32,29 @@ class Opened:
     """A run folder held for writing (`lock` is None for a finished run).
 
     `how` says what happened: "new", "continued" (an unfinished run of the same config) or
-    "finished" (named by its id; nothing is left to do).
+    "finished" (named by its id; nothing is left to do). `path` is where this machine works on it,
+    `place` where the run is if that is an object store.
     """
 
     path: Path
     how: How
     lock: RunLock | None
+    held: Held | None = None
+    place: S3Place | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the run is, as `open_run` takes it."""
+        return str(self.place or self.path)
 
     @property
     def run(self) -> Run:
         return attach(str(self.path))
+
+    def publish(self) -> None:
+        """Make a run whose manifest is written whole where it belongs, if that is elsewhere."""
+        if self.held is not None:
+            self.held.publish()
 
     def close(self) -> None:
         """Let go of the folder; one in which no input was ever committed is removed."""
@@ -45,6 +62,14 @@ class Opened:
             return
         folder = Folder(self.path)
         kept = folder.exists(layout.INPUT) or folder.exists(layout.MANIFEST)
+        try:
+            if self.held is not None:
+                self.held.close(kept=kept)
+        finally:
+            self._let_go(folder, kept)
+
+    def _let_go(self, folder: Folder, kept: bool) -> None:
+        assert self.lock is not None
         worthless = self.path.is_dir() and not kept
         if worthless:
             folder.remove(layout.WORK, layout.VIEWS, *layout.PARTS)
@@ -58,7 +83,7 @@ def open_run_folder(
     run_id: str | None = None,
     *,
     new: bool = False,
-    output: Path | None = None,
+    output: Path | S3Place | None = None,
     decided_from: str | None = None,
 ) -> Opened:
     """Open the folder a run is to be written to, below `output` (default: the config's).
@@ -67,16 +92,36 @@ def open_run_folder(
     Raises RunConflictError where the id belongs to another config or the run is being written,
     OutputError where the folder cannot be written.
     """
-    how, path = foresee(config, run_id, new=new, output=output)
+    output = output or _output(config)
+    if isinstance(output, S3Place):
+        from arbitrage.infra.store.s3.begin import open_s3  # noqa: PLC0415 - only where one is used
+
+        return open_s3(config, run_id, new=new, output=output, decided_from=decided_from)
+    return open_local(config, run_id, new=new, output=output, decided_from=decided_from)
+
+
+def open_local(
+    config: RunConfig,
+    run_id: str | None,
+    *,
+    new: bool = False,
+    output: Path,
+    decided_from: str | None = None,
+    held: Held | None = None,
+) -> Opened:
+    """Open a run folder of this machine; `held` is the run it stands for, if for one."""
+    how, path = _foresee_local(config, run_id, new=new, output=output)
+    place = held.place if held else None
     if how == "finished":
         Folder(path).remove(layout.WORK)  # left by a kill just after the manifest was written
-        return Opened(path, how, None)
+        return Opened(path, how, None, place=place)
     folder = Folder(path)
     folder.make()
     lock = RunLock(folder)
     lock.acquire()
     try:
-        return Opened(path, _start_or_continue(folder, config, decided_from), lock)
+        started = _start_or_continue(folder, config, decided_from)
+        return Opened(path, started, lock, held, place)
     except BaseException:
         if how == "new":  # a run that never began leaves nothing
             folder.remove(layout.WORK)
@@ -87,10 +132,20 @@ def open_run_folder(
 
 
 def foresee(
-    config: RunConfig, run_id: str | None = None, *, new: bool = False, output: Path | None = None
+    config: RunConfig, run_id: str | None = None, *, new: bool = False
+) -> tuple[How, Path | S3Place]:
+    """What `open_run_folder` would do, and with which run. Writes nothing; raises the same."""
+    output = _output(config)
+    if isinstance(output, S3Place):
+        from arbitrage.infra.store.s3.begin import foresee_s3  # noqa: PLC0415 - as above
+
+        return foresee_s3(config, run_id, new=new, output=output)
+    return _foresee_local(config, run_id, new=new, output=output)
+
+
+def _foresee_local(
+    config: RunConfig, run_id: str | None, *, new: bool, output: Path
 ) -> tuple[How, Path]:
-    """What `open_run_folder` would do, and with which folder. Writes nothing; raises the same."""
-    output = output or output_folder(config)
     if run_id is None:
         unfinished = None if new else find_unfinished(output, config.identity)
         return (
@@ -107,7 +162,7 @@ def foresee(
         )
     if finished:
         if read_manifest(folder)["config_identity"] != config.identity:
-            raise _other_config(folder)
+            raise other_config(path.name)
         return "finished", path
     if started is not None:
         return "continued", path
@@ -131,7 +186,12 @@ def find_unfinished(output: Path, identity: str) -> Path | None:
 
 def check_output(config: RunConfig) -> str:
     """Prove that run folders can be made, leaving nothing behind; OutputError if not."""
-    output = output_folder(config).absolute()
+    wanted = _output(config)
+    if isinstance(wanted, S3Place):
+        from arbitrage.infra.store.s3.begin import check_s3_output  # noqa: PLC0415 - as above
+
+        return check_s3_output(wanted)
+    output = wanted.absolute()
     nearest = next(path for path in (output, *output.parents) if path.exists())
     if not nearest.is_dir():
         raise OutputError(
@@ -156,7 +216,7 @@ def _start_or_continue(folder: Folder, config: RunConfig, decided_from: str | No
         folder.write_json(layout.STARTED, content)
         return "new"
     if started["identity"] != config.identity:
-        raise _other_config(folder)
+        raise other_config(folder.root.name)
     folder.remove_temporaries()
     # Operational keys (addresses, concurrency, time limits) may differ: the newest ones count.
     folder.write_json(layout.STARTED, {**started, "config": config.resolved()})
@@ -171,9 +231,10 @@ def _started(folder: Folder) -> dict[str, Any] | None:
     return started
 
 
-def _other_config(folder: Folder) -> RunConflictError:
+def other_config(run_id: str) -> RunConflictError:
+    """The id is taken by a run of another config."""
     return RunConflictError(
-        f'the run "{folder.root.name}" was made by another config.',
+        f'the run "{run_id}" was made by another config.',
         mend="Choose another --run-id; to change thresholds, selection or views of a finished run "
         "use `arbitrage decide RUN CONFIG`.",
     )
@@ -189,18 +250,30 @@ def checked_id(run_id: str) -> str:
     return run_id
 
 
-def output_folder(config: RunConfig) -> Path:
-    """Where run folders are made; ConfigError where that is not a local disk."""
+def _output(config: RunConfig) -> Path | S3Place:
     output = config.run.output
+    if is_s3(output):
+        return parse_s3(output, config.run.storage)
     if "://" in output:
         scheme = output.split("://")[0]
         if scheme != "file":
             raise ConfigError(
-                f'run.output = "{output}": run folders are written to local disk, not to {scheme}.',
-                mend="Give a local path; prompts may be read from s3://.",
+                f'run.output = "{output}": runs are written to local disk or s3, not {scheme}.',
+                mend="Give a local path, or s3://BUCKET/PREFIX.",
             )
         output = output.removeprefix("file://")
     return Path(output)
+
+
+def output_folder(config: RunConfig) -> Path:
+    """Where run folders are made; ConfigError where that is not a local disk."""
+    output = _output(config)
+    if isinstance(output, S3Place):
+        raise ConfigError(
+            f'run.output = "{config.run.output}": a calibration is kept on a local disk.',
+            mend="Give a local path; its artefact can be copied anywhere.",
+        )
+    return output
 
 
 def _fresh_path(output: Path, name: str) -> Path:

@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from arbitrage.errors import DamagedRunError, OutputError
+from arbitrage.infra.store.watch import watcher_of
 
 ResultT = TypeVar("ResultT")
 
@@ -124,6 +125,8 @@ class Folder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+            if (watcher := watcher_of(self.root)) is not None:
+                watcher.removed(name)
 
     def remove_temporaries(self) -> None:
         """Drop what a killed writer left under temporary names."""
@@ -157,7 +160,13 @@ class Folder:
             raise cannot_write(path, error) from error
         finally:
             temporary.unlink(missing_ok=True)
+        self.tell(name)
         return result
+
+    def tell(self, name: str) -> None:
+        """Tell whoever mirrors this folder of a file that was given its name by other means."""
+        if (watcher := watcher_of(self.root)) is not None:
+            watcher.written(name)
 
 
 class HashingSink:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from arbitrage.errors import unknown_name
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.manifest import read_manifest
+from arbitrage.infra.store.s3.place import S3Place, is_s3, parse_s3
 from arbitrage.infra.store.swap import finish_swap
 
 
@@ -33,6 +34,33 @@ class FinishedRun:
     @property
     def path(self) -> Path:
         return self.folder.root
+
+    @property
+    def address(self) -> str:
+        """Where the run is, as `open_run` takes it."""
+        return str(self.path)
+
+    @property
+    def output(self) -> Path | S3Place:
+        """What holds the run, and a re-decided one beside it."""
+        return self.path.absolute().parent
+
+    def bring(self, names: Sequence[str]) -> None:
+        """Have these files in the local folder; for a run that lies elsewhere."""
+
+    def whole(self) -> Path:
+        """The local folder, with all files of the run in it."""
+        return self.folder.root
+
+    def local(self, name: str) -> Path:
+        """One file of the run, in the local folder."""
+        self.bring([name])
+        return self.folder / name
+
+    def save(self, name: str, data: bytes) -> str:
+        """Replace a rendering of the run; returns where it is."""
+        self.folder.write_bytes(name, data)
+        return str(self.folder / name)
 
     @property
     def shards(self) -> int:
@@ -72,6 +100,7 @@ class FinishedRun:
             raise unknown_name(
                 "view of this run", name, views, mend="Add it with `arbitrage decide`."
             )
+        self.bring([entry["path"] for entry in views[name]["files"]])
         for entry in views[name]["files"]:
             if entry["path"].endswith(".arrow"):
                 source = pa.memory_map(str(self.folder / entry["path"]))
@@ -84,6 +113,7 @@ class FinishedRun:
 
     def table(self, kind: str, shard: int) -> pa.Table:
         """One part file as an Arrow table; DamagedRunError where it is not whole."""
+        self.bring([layout.part(kind, shard)])
         return self.folder.read_table(layout.part(kind, shard))
 
     def failure_details(self, shard: int) -> pa.Table:
@@ -92,15 +122,24 @@ class FinishedRun:
         return graveyard.filter(pc.is_valid(graveyard["candidate_id"]))
 
     def _scan(self, kind: str) -> pl.LazyFrame:
-        return pl.scan_ipc([self.folder / layout.part(kind, shard) for shard in range(self.shards)])
+        names = [layout.part(kind, shard) for shard in range(self.shards)]
+        self.bring(names)
+        return pl.scan_ipc([self.folder / name for name in names])
 
 
-def open_run(path: str | Path) -> FinishedRun:
+def open_run(path: str | Path | S3Place) -> FinishedRun:
     """Open a finished run; DamagedRunError where there is no whole manifest.
+
+    Of a run in an object store ("s3://...") the manifest is read now and each kind of files when
+    it is first used, into a local folder that later calls find again: docs/s3.md.
 
     >>> run = open_run("runs/quickstart-20261121T030000Z")  # doctest: +SKIP
     >>> run.candidates.group_by("language", "teacher").len().collect()  # doctest: +SKIP
     """
-    folder = Folder(Path(path))
+    if is_s3(path):
+        from arbitrage.infra.store.s3.finished import open_s3_run  # noqa: PLC0415 - needs this one
+
+        return open_s3_run(parse_s3(path))
+    folder = Folder(Path(str(path)))
     finish_swap(folder)
     return FinishedRun(folder, read_manifest(folder))

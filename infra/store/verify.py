@@ -14,6 +14,7 @@ from arbitrage.errors import DamagedRunError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import FileEntry, Folder
 from arbitrage.infra.store.manifest import read_manifest
+from arbitrage.infra.store.s3.place import S3Place, is_s3, parse_s3
 from arbitrage.infra.store.swap import finish_swap
 from arbitrage.schema import GENERATED, GRAVEYARD, PROMPTS, ROUTES, VERDICTS
 
@@ -75,14 +76,20 @@ class Verification:
         }
 
 
-def verify_run(path: str | Path) -> Verification:
+def verify_run(path: str | Path | S3Place) -> Verification:
     """Check a run: hashes, bytes and rows of every file, duplicates, gaps, and the invariant.
 
     Never raises for damage: every problem found is a sentence in `problems`. README.md and
-    report.html are renderings, not data, and are not checked.
+    report.html are renderings, not data, and are not checked. A run in an object store is
+    downloaded for it, whatever a local folder holds of it.
     """
+    if is_s3(path):
+        from arbitrage.infra.store.s3.finished import brought_afresh  # noqa: PLC0415 - seldom used
+
+        with brought_afresh(parse_s3(path)) as brought:
+            return verify_run(brought)
     found = Verification()
-    folder = Folder(Path(path))
+    folder = Folder(Path(str(path)))
     finish_swap(folder)
     try:
         manifest = read_manifest(folder)

@@ -21,6 +21,7 @@ from arbitrage.config.coherence import check_coherence, objective_measures
 from arbitrage.config.limits import ByLanguage, limit_of
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
+from arbitrage.config.storage import Storage
 from arbitrage.keys import hash_of
 from arbitrage.languages import normalise_tag
 
@@ -34,7 +35,7 @@ Cost = Annotated[
 # Keys that say how fast or from where a run is served, not what it asks for: changing one of them
 # leaves a run the same run.
 _OPERATIONAL = {
-    "run": {"runner", "workers", "max_failed_share", "output"}
+    "run": {"runner", "workers", "max_failed_share", "output", "storage"}
     | {"budget_usd", "budget_requests", "budget_tokens"},
     "teachers": {
         "base_url",
@@ -58,7 +59,10 @@ class RunSection(Strict):
 
     name: Name = Field("run", description="First part of the default run id.")
     seed: int = Field(0, ge=0, description="Fixes routing draws and the seeds sent to teachers.")
-    output: str = Field("runs", min_length=1, description="Folder that run folders are made in.")
+    output: str = Field(
+        "runs", min_length=1, description="What run folders are made in: a path, or s3://..."
+    )
+    storage: Storage | None = Field(None, description="How the object store is reached.")
     shard_size: int = Field(1000, ge=1, le=1_000_000, description="Prompts per shard.")
     samples: int = Field(1, ge=1, le=1000, description="Samples k per prompt and drawn teacher.")
     runner: Literal["threads"] = Field("threads", description="Where shards run.")

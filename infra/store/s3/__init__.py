@@ -1,0 +1,1 @@
+"""Runs in an object store: worked on locally, mirrored in commits, read back from anywhere."""

@@ -1,0 +1,195 @@
+"""Finding or making a run in an object store, and holding it while it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from arbitrage.config import RunConfig
+from arbitrage.errors import ConfigError, RunConflictError
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.begin import How, Opened, checked_id, open_local, other_config
+from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.s3.bring import bring_state, is_ahead
+from arbitrage.infra.store.s3.bucket import Bucket, S3Bucket
+from arbitrage.infra.store.s3.lease import Lease
+from arbitrage.infra.store.s3.log import CommitLog, has_log
+from arbitrage.infra.store.s3.mirror import Mirror, remove_below
+from arbitrage.infra.store.s3.place import S3Place
+from arbitrage.infra.store.watch import watched
+
+logger = logging.getLogger(__name__)
+
+_OWN = ".arbitrage"
+_GROWING = (f"{layout.WORK}/journal/", f"{layout.USAGE}/")
+
+
+class Held:
+    """A run in an object store that this process writes: mirror, lease and the way to let go."""
+
+    def __init__(self, place: S3Place, bucket: Bucket, config: RunConfig) -> None:
+        self.place = place
+        self._bucket = bucket
+        self._lease = Lease(bucket, place, place.storage.lease_s)
+        self._log = CommitLog(bucket, place)
+        self._folder = Folder(place.folder())
+        self._mirror = Mirror(self._folder, place, bucket, self._log, self._lease)
+        self._identity = config.identity
+        self._ending = ExitStack()
+
+    def open(self, config: RunConfig, decided_from: str | None) -> Opened:
+        """Bring the local folder to what is committed, or what it knows beyond, and go on."""
+        self._lease.acquire()
+        self._ending.callback(self._lease.release)
+        try:
+            self._log.replay()
+            self._bring()
+            self._mirror.outbox.open()
+            root = self._folder.root
+            self._ending.enter_context(watched(root, self._mirror.outbox))
+            opened = open_local(
+                config, self.place.name, output=root.parent, decided_from=decided_from, held=self
+            )
+            self._bucket.put(
+                pointer(self.place.parent, self._identity),
+                orjson.dumps({"run_id": self.place.name}),
+            )
+            if opened.how == "finished":  # killed after its last local step
+                self.publish()
+                self.close(kept=True)
+                return opened
+            self._tell_differences()
+            self._mirror.start()
+        except BaseException:
+            self._ending.close()
+            raise
+        return opened
+
+    def publish(self) -> None:
+        """Make the finished local run the finished run of the store."""
+        self._mirror.publish((self._folder / layout.MANIFEST).read_bytes())
+        self._forget()
+
+    def close(self, *, kept: bool) -> None:
+        """Upload what is left and let the run go; one that was never worth keeping is removed."""
+        with self._ending:
+            if self._bucket.get(self.place.key(layout.MANIFEST)) is not None:
+                return
+            self._mirror.close()
+            if not kept:
+                self._forget()
+                remove_below(self._bucket, self.place.key(f"{layout.WORK}/"))
+
+    def _bring(self) -> None:
+        root = self._folder.root
+        if not self._log.number or is_ahead(root, self._log):
+            return
+        if self._folder.exists(layout.STARTED):
+            logger.warning(
+                "%s was continued by another machine: what %s holds beyond that is dropped",
+                self.place,
+                root,
+            )
+        bring_state(self._bucket, self._log.state, root)
+
+    def _tell_differences(self) -> None:
+        """Put into the outbox what the local folder holds and the store does not."""
+        committed = self._log.state.files
+        local = [n for kind in (layout.WORK, *layout.PARTS) for n in self._folder.names(kind)]
+        for name in sorted(local, key=lambda name: (self._folder / name).stat().st_mtime_ns):
+            pieces = committed.get(name, ())
+            if name.startswith(_GROWING) or (
+                len(pieces) == 1 and self._folder.entry(name, 0).sha256 == pieces[0].sha256
+            ):
+                continue
+            self._mirror.outbox.written(name)
+        for name in committed.keys() - set(local):
+            self._mirror.outbox.removed(name)
+
+    def _forget(self) -> None:
+        remove_below(self._bucket, pointer(self.place.parent, self._identity))
+
+
+def open_s3(
+    config: RunConfig,
+    run_id: str | None,
+    *,
+    new: bool,
+    output: S3Place,
+    decided_from: str | None = None,
+) -> Opened:
+    """Open a run in an object store for writing; as `open_run_folder` says."""
+    how, place = foresee_s3(config, run_id, new=new, output=output)
+    if how == "finished":
+        return Opened(place.folder(), how, None, place=place)
+    return Held(place, S3Bucket(place), config).open(config, decided_from)
+
+
+def foresee_s3(
+    config: RunConfig, run_id: str | None, *, new: bool, output: S3Place
+) -> tuple[How, S3Place]:
+    """What `open_s3` would do, and with which run. Writes nothing; raises the same."""
+    bucket = S3Bucket(output)
+    if run_id is None:
+        place = None if new else _unfinished(bucket, output, config)
+        if place is not None:
+            return "continued", place
+        return "new", _fresh(bucket, output, config.run.name)
+    place = output / checked_id(run_id)
+    manifest = bucket.get(place.key(layout.MANIFEST))
+    started = has_log(bucket, place)
+    if new and (manifest or started):
+        raise RunConflictError(
+            f'the run "{place}" exists already.', mend="Choose another --run-id or leave out --new."
+        )
+    if manifest:
+        if orjson.loads(manifest.data)["config_identity"] != config.identity:
+            raise other_config(place.name)
+        return "finished", place
+    return ("continued" if started else "new"), place
+
+
+def check_s3_output(output: S3Place) -> str:
+    """Prove that objects can be written, read and deleted there, and files in the work folder."""
+    bucket, key = S3Bucket(output), output.key(f"{_OWN}/probe-{uuid.uuid4().hex}")
+    bucket.put(key, b"probe")
+    found = bucket.get(key)
+    bucket.delete([key])
+    if found is None or found.data != b"probe":
+        raise ConfigError(
+            f'"{output}" does not give back what was written to it.',
+            mend="Use a store that reads its own writes.",
+        )
+    work = (output / "probe").folder().parent
+    Folder(work).make()
+    return f"{output} can be written, and worked on in {work}"
+
+
+def pointer(output: S3Place, identity: str) -> str:
+    """Key of the object that names the unfinished run of a config."""
+    mark = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return output.key(f"{_OWN}/unfinished-{mark}.json")
+
+
+def _unfinished(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
+    found = bucket.get(pointer(output, config.identity))
+    if found is None:
+        return None
+    content: dict[str, Any] = orjson.loads(found.data)
+    place = output / content["run_id"]
+    finished = bucket.get(place.key(layout.MANIFEST)) is not None
+    return None if finished else place
+
+
+def _fresh(bucket: Bucket, output: S3Place, name: str) -> S3Place:
+    stem = f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    place, number = output / stem, 2
+    while has_log(bucket, place) or bucket.get(place.key(layout.MANIFEST)):
+        place, number = output / f"{stem}-{number}", number + 1
+    return place

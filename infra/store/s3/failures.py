@@ -1,0 +1,97 @@
+"""What an object store answers when it does not do as it was asked, told as our own errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arbitrage.errors import OutputError
+
+_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "TokenRefreshRequired",
+    "InvalidToken",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+}
+_DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
+ABSENT = {"404", "NoSuchKey", "NotFound"}
+# What botocore raises about credentials before anything is sent.
+_NO_CREDENTIALS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "ProfileNotFound",
+    "TokenRetrievalError",
+    "SSOTokenLoadError",
+    "UnauthorizedSSOTokenError",
+    "ConfigNotFound",
+}
+_FIRST_SERVER_ERROR = 500
+
+
+class StorageError(OutputError):
+    """The object store refused, or could not be reached.
+
+    Attributes:
+        passing: it may pass by itself, so the same call is worth another try later.
+    """
+
+    def __init__(self, what: str, *, mend: str, passing: bool = False) -> None:
+        super().__init__(what, mend=mend)
+        self.passing = passing
+
+
+def told(where: str, error: Exception) -> StorageError:
+    """The StorageError for what botocore raised about `where`. Holds no credential."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    code = str(response.get("Error", {}).get("Code", type(error).__name__))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said = str(response.get("Error", {}).get("Message") or "").strip().rstrip(".")
+    why = f"{code}{f' ({said})' if said and said != code else ''}"
+    if code in _NO_CREDENTIALS:
+        return StorageError(
+            f'"{where}": no credentials were found: {error}.'.replace("..", "."),
+            mend="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
+            "run.storage.profile, or run.storage.secret_block.",
+        )
+    if code in _CREDENTIALS:
+        return StorageError(
+            f'"{where}": the credentials are not valid: {why}.',
+            mend="Renew them (environment, profile, role or secret_block), then run the same "
+            "command again.",
+        )
+    if code in _DENIED:
+        return StorageError(
+            f'"{where}": access is denied: {why}.',
+            mend="Allow these credentials to get, put, list and delete objects there.",
+        )
+    if code == "NoSuchBucket":
+        # Swift says so of a bucket that is there while one of its servers is away.
+        return StorageError(
+            f'"{where}": there is no such bucket.',
+            mend="Create it, or fix run.output or the endpoint.",
+            passing=True,
+        )
+    # Without a status the store was not reached, or broke off in mid-answer.
+    passing = not status or status >= _FIRST_SERVER_ERROR or code == "RequestTimeout"
+    return StorageError(
+        f'"{where}" cannot be reached or used: {why}{f", HTTP {status}" if status else ""}.',
+        mend="Check the endpoint, the network and the store's quota.",
+        passing=passing,
+    )
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether botocore says that there is no such object."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code")) in ABSENT
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a conditional put was refused because the object is there."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    code = str(response.get("Error", {}).get("Code"))
+    return code in {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}

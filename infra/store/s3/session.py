@@ -1,0 +1,50 @@
+"""A client of an object store, with credentials from the environment, a profile or a block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from arbitrage.config.storage import Storage
+from arbitrage.infra.store.s3.failures import told
+
+_CONNECTIONS = 16
+# Quick tries inside one call; bucket.py and mirror.py have the patience for outages.
+_TRIES = 4
+# What a store that knows no regions signs with.
+_REGION = "us-east-1"
+
+# Filled by flows/credentials.py: block name -> access_key_id, secret_access_key[, session_token].
+blocks: dict[str, Mapping[str, str]] = {}
+
+
+def client_of(storage: Storage) -> Any:
+    """A botocore client. Thread-safe. Raises StorageError where there are no credentials at all."""
+    import botocore.exceptions  # noqa: PLC0415 - a quarter of a second to import
+    import botocore.session  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    options = Config(
+        connect_timeout=min(10.0, storage.timeout_s),
+        read_timeout=storage.timeout_s,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": _TRIES},
+        # Buckets as subdomains are AWS's own; others have a name in the path.
+        s3={"addressing_style": "auto"},
+    )
+    keys = blocks.get(storage.secret_block or "", {})
+    try:
+        session = botocore.session.Session(profile=storage.profile)
+        if not keys and session.get_credentials() is None:
+            raise botocore.exceptions.NoCredentialsError
+        return session.create_client(
+            "s3",
+            endpoint_url=storage.endpoint_url,
+            region_name=storage.region or session.get_config_variable("region") or _REGION,
+            config=options,
+            aws_access_key_id=keys.get("access_key_id"),
+            aws_secret_access_key=keys.get("secret_access_key"),
+            aws_session_token=keys.get("session_token"),
+        )
+    except (botocore.exceptions.BotoCoreError, ValueError) as error:
+        raise told(storage.endpoint_url or "s3", error) from error
