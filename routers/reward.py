@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from arbitrage.config.coherence import objective_measures
-from arbitrage.config.model import Objective
+from arbitrage.config.select import Objective
 from arbitrage.routers.base import PromptBatch, Router, RouterParams, register
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from arbitrage.config.limits import NOT_NEEDED, limit_of, named_languages
-from arbitrage.config.model import SelectConfig
+from arbitrage.config.select import SelectConfig
 from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.generation.death import TEACHER_DEAD
 from arbitrage.infra.report.counts import Counts, Unroutable

@@ -8,10 +8,10 @@ from arbitrage.config.model import (
     RunConfig,
     RunSection,
     Sampling,
-    SelectConfig,
     TeacherConfig,
 )
 from arbitrage.config.prices import TokenPrice
+from arbitrage.config.select import SelectConfig
 
 __all__ = [
     "CalibrateConfig",
