@@ -95,6 +95,26 @@ def test_scores_are_those_of_the_library(scorer: Toxicity, library: Any) -> None
     assert all(values.max() - values.min() > 0.2 for values in ours.values())
 
 
+def test_only_the_first_position_goes_through_the_whole_last_layer(scorer: Toxicity) -> None:
+    scored: Any = scorer.scorer
+    layers = scored._ready().model.base_model.encoder.layer
+    seen: list[tuple[int, int]] = []
+    hooks = [
+        layer.output.register_forward_hook(
+            lambda _module, _inputs, found, number=number: seen.append((number, found.shape[1]))
+        )
+        for number, layer in enumerate(layers)
+    ]
+    try:
+        of(scorer, SENTENCES[:2])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = len(layers) - 1
+    assert {positions for number, positions in seen if number == last} == {1}
+    assert all(positions > 1 for number, positions in seen if number < last)
+
+
 @pytest.mark.parametrize("tokens", [1, 40, 10_000])
 def test_the_size_of_a_batch_changes_no_score(folder: Path, library: Any, tokens: int) -> None:
     ours = of(build(folder, tokens_per_batch=tokens), SENTENCES)
