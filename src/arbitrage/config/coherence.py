@@ -30,6 +30,8 @@ def check_coherence(config: RunConfig) -> None:
     _check_router(config, names)
     measures = measured_columns(config)
     select = config.select
+    for measure in objective_measures(getattr(config.router.params, "reward", None)):
+        _check_measure(measure, measures, ("router", "reward"))
     for measure in objective_measures(select.objective):
         _check_measure(measure, measures, ("select", "objective"))
     for measure in select.constraints:
@@ -71,6 +73,15 @@ def _check_router(config: RunConfig, names: list[str]) -> None:
         if name not in names:
             error = unknown_name("teacher of this run", name, names, mend="Fix [router].")
             raise located(str(error), ("router",), name)
+    if getattr(config.router.params, "reward", None) is not None and (
+        config.router.teachers_per_prompt != len(names) or config.select.objective is None
+    ):  # sections that were given as objects and not as data are not spelled out
+        raise located(
+            f'the router "{config.router.kind}" needs teachers_per_prompt = {len(names)} and '
+            "select.objective. Set both.",
+            ("router",),
+            config.router.teachers_per_prompt,
+        )
     if config.router.teachers_per_prompt > len(names):
         raise located(
             f"{config.router.teachers_per_prompt} teachers per prompt asked, the pool has "

@@ -20,6 +20,7 @@ from arbitrage.config.coherence import check_coherence, objective_measures
 from arbitrage.config.limits import ByLanguage, limit_of
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
+from arbitrage.config.rewards import spelled_out
 from arbitrage.keys import hash_of
 from arbitrage.languages import normalise_tag
 
@@ -316,6 +317,8 @@ class RunConfig(Strict):
     filters: dict[str, dict[str, Any]] = Field(default_factory=dict)
     select: SelectConfig = SelectConfig()
     views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
+
+    _reward_router = model_validator(mode="before")(spelled_out)
 
     @model_validator(mode="after")
     def _plugins_accept_their_keys(self) -> RunConfig:
