@@ -23,7 +23,8 @@ class RewardParams(RouterParams):
     @field_validator("reward")
     @classmethod
     def _names_measures(cls, value: Objective) -> Objective:
-        objective_measures(value)
+        if not objective_measures(value):
+            raise ValueError("the table of weights is empty; name a measure")
         return value
 
     @classmethod

@@ -68,6 +68,8 @@ class RewardServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            wbufsize = -1  # head and body in one packet
+
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers["Content-Length"]))
                 mode = outer.noted(self.path, raw, self.headers.get("Authorization"))
@@ -122,12 +124,14 @@ class RewardServer:
             handler.wfile.write(head)
             while not self._over.wait(0.02):
                 handler.wfile.write(b" ")
+                handler.wfile.flush()
         elif mode == "cut_short":
             handler.wfile.write(head + b'{"data"')
         elif mode == "echo_key":
             said = f"Incorrect API key: {key}".encode()
             status = b"HTTP/1.0 401 No\r\nContent-Length: %d\r\n\r\n" % len(said)
             handler.wfile.write(status + said)
+        handler.wfile.flush()
         handler.connection.close()
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:

