@@ -17,7 +17,7 @@ def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
     """Count a run's requests, tokens, cost and time without calling a teacher.
 
     Draws are seeded by prompt, so the counts are those the run will have; with select.exact they
-    are the most it can have.
+    are the most it can have, and a router that learns as it goes counts as if it learned nothing.
     """
     planner = Planner(config, recorded_tokens(config), seconds_per_request)
     languages: Counter[str] = Counter()
