@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -40,10 +40,12 @@ class RoutedShard:
     Attributes:
         routes: ROUTES rows, in the order of the prompts.
         unroutable: GRAVEYARD rows (kind "prompt", stage "route", reason "route.no_teacher").
+        unknown: language that the router was never told of -> whose estimate stood in.
     """
 
     routes: pa.Table
     unroutable: pa.Table
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def route(prompts: pa.Table, config: RunConfig) -> RoutedShard:
@@ -62,7 +64,8 @@ def route(prompts: pa.Table, config: RunConfig) -> RoutedShard:
     """
     batch = prompt_batch(prompts)
     identity = registry.get(config.router.kind).identity
-    shares = checked_probabilities(built_router(config), batch, identity)
+    router = built_router(config)
+    shares = checked_probabilities(router, batch, identity)
     shares = _masked(shares, batch.languages, config)
     routable = shares.any(axis=1)
     places = np.flatnonzero(routable).tolist()
@@ -75,7 +78,8 @@ def route(prompts: pa.Table, config: RunConfig) -> RoutedShard:
         inclusion=inclusion,
         drawn=drawn,
     )
-    return RoutedShard(routes, _unroutable(prompts.filter(pa.array(~routable)), identity))
+    unroutable = _unroutable(prompts.filter(pa.array(~routable)), identity)
+    return RoutedShard(routes, unroutable, router.unknown(set(batch.languages)))
 
 
 def prompt_batch(prompts: pa.Table) -> PromptBatch:
