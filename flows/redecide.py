@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from arbitrage.config import RunConfig, load_config, parse_config
 from arbitrage.infra.store import FinishedRun, open_run
@@ -54,7 +55,8 @@ def redecide(
 def decide_again(finished: FinishedRun, run: Run) -> Path:
     """The steps after generation, in order, over the finished run's shards."""
     config: RunConfig = run.config
-    run.carry_planned({name: finished.manifest.get(name, {}) for name in ("plan", "usage")})
+    carried: dict[str, Any] = {"plan": {}, "usage": {}, "unknown_languages": []}
+    run.carry_planned({name: finished.manifest.get(name, none) for name, none in carried.items()})
     carry_deaths(run.folder, finished.manifest.get("deaths", []))
     for shard in range(finished.shards):
         stage_shard(finished, run, shard)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -76,3 +76,8 @@ class Router(ABC):
 
         Pure: a row depends on its own prompt only, never on its neighbours or its place. Called
         from several threads at once. `arbitrage.routers.drawing` checks all this and draws."""
+
+    def unknown(self, languages: Collection[str]) -> dict[str, str]:
+        """Of these languages those it was never told of -> whose estimate stands in, as words."""
+        del languages
+        return {}

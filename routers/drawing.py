@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -41,10 +41,12 @@ class RoutedShard:
     Attributes:
         routes: ROUTES rows, in the order of the prompts.
         unroutable: GRAVEYARD rows (kind "prompt", stage "route", reason "route.no_teacher").
+        unknown: language that the router was never told of -> whose estimate stood in.
     """
 
     routes: pa.Table
     unroutable: pa.Table
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def route(prompts: pa.Table, config: RunConfig, state: State | None = None) -> RoutedShard:
@@ -76,7 +78,9 @@ def route(prompts: pa.Table, config: RunConfig, state: State | None = None) -> R
         inclusion=inclusion,
         drawn=drawn,
     )
-    return RoutedShard(routes, _unroutable(prompts.filter(pa.array(~routable)), identity))
+    unroutable = _unroutable(prompts.filter(pa.array(~routable)), identity)
+    unknown = built_router(config).unknown(set(batch.languages))
+    return RoutedShard(routes, unroutable, unknown)
 
 
 def masked_probabilities(

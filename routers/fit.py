@@ -24,6 +24,7 @@ from arbitrage.routers.neighbours import ClusterModel, NearestModel
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.ranking import rank_teachers
 from arbitrage.routers.reward_log import RewardLog
+from arbitrage.routers.variants import compare_variants
 
 TABLE = "router.toml"
 
@@ -88,6 +89,7 @@ def fit_artefact(
     seed: int = 0,
     metrics: Mapping[str, Any] | None = None,
     costs: Mapping[str, float] | None = None,
+    identities: Mapping[str, tuple[str, str | None]] | None = None,
 ) -> dict[str, Any]:
     """Fit a router on all of a log, write its artefact, and return the card.
 
@@ -100,6 +102,7 @@ def fit_artefact(
     Args:
         metrics: what it earns, where the caller has measured that already.
         costs: teacher -> cost of an answer; where given, ties in the ranking go to the cheaper.
+        identities: teacher -> (model, precision), to compare variants of one model.
 
     Raises UnknownNameError for a kind that is not fixed, learned, nearest or cluster; OutputError.
     """
@@ -121,6 +124,7 @@ def fit_artefact(
         },
         "metrics": metrics,
         "ranking": [ranking.to_json() for ranking in rank_teachers(log, costs=costs, seed=seed)],
+        "variants": [item.to_json() for item in compare_variants(log, identities or {}, seed=seed)],
         "settings": model.settings(),
         "seed": seed,
     }

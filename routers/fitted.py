@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -117,17 +117,24 @@ class FittedRouter(Router):
         found: NDArray[np.float32] = shares.astype(np.float32)
         return found
 
+    def unknown(self, languages: Collection[str]) -> dict[str, str]:
+        """Languages without a reward in the artefact -> whose rewards have to do."""
+        means = self.model.means
+        strangers = [tag for tag in sorted(set(languages)) if not means.knows(tag)]
+        return {
+            tag: "its family" if family_of(tag) in means.families else "all languages"
+            for tag in strangers
+        }
+
     def _say_unknown(self, batch: PromptBatch) -> None:
         """Warn, once a language, where rewards of other languages have to do."""
-        for tag in sorted(set(batch.languages) - self._said):
-            self._said.add(tag)
-            if not self.model.means.knows(tag):
-                _log.warning(
-                    'the router artefact "%s" has no rewards in "%s": it routes there by the '
-                    "estimate pooled over %s.",
-                    self.params.artefact,
-                    tag,
-                    "its family"
-                    if family_of(tag) in self.model.means.families
-                    else "all languages",
-                )
+        fresh = set(batch.languages) - self._said
+        self._said |= fresh
+        for tag, instead in self.unknown(fresh).items():
+            _log.warning(
+                'the router artefact "%s" has no rewards in "%s": it routes there by the '
+                "estimate pooled over %s.",
+                self.params.artefact,
+                tag,
+                instead,
+            )

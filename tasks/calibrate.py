@@ -30,7 +30,9 @@ from arbitrage.routers.promotion import PAGE, model_in, promote, with_checksum
 from arbitrage.routers.reward_log import read_reward_log
 from arbitrage.tasks.labelling import (
     check_in_use,
+    costs_of,
     first_choice,
+    identities_of,
     labelling_config,
     second_choice,
     settled,
@@ -95,7 +97,13 @@ def fit_router(uri: str) -> None:
     found = judged(log, kind, in_use=in_use and in_use[0], at_random=at_random, seed=seed)
     verdict = contest(found, kind, max_loss=asked.max_loss, min_reward=asked.min_reward)
     card = fit_artefact(
-        log, folder / calibration.ARTEFACT, kind=kind, seed=seed, metrics=summary_of(found)
+        log,
+        folder / calibration.ARTEFACT,
+        kind=kind,
+        seed=seed,
+        metrics=summary_of(found),
+        costs=costs_of(config),
+        identities=identities_of(config),
     )
     content = {
         **verdict.to_json(),

@@ -118,6 +118,20 @@ def _asking(
     return parse_config(data)
 
 
+def costs_of(config: RunConfig) -> dict[str, float] | None:
+    """Teacher -> USD of a million tokens in and a million out; None unless all have a price, since
+    a teacher without one would look as if it cost nothing."""
+    prices = {teacher.name: teacher.price for teacher in config.teachers}
+    known = {name: price.input + price.output for name, price in prices.items() if price}
+    return known if len(known) == len(prices) else None
+
+
+def identities_of(config: RunConfig) -> dict[str, tuple[str, str | None]]:
+    """Teacher -> (model, precision), of those that name a model or a precision."""
+    named = [t for t in config.teachers if t.model is not None or t.precision is not None]
+    return {teacher.name: (teacher.model or teacher.name, teacher.precision) for teacher in named}
+
+
 def first_choice(pool: pa.Table, asked: CalibrateConfig, seed: int) -> pa.Table:
     """The prompts drawn at random, even over languages."""
     count = min(asked.prompts, max(2, round(asked.random_share * asked.prompts)))

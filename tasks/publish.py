@@ -13,6 +13,7 @@ from arbitrage.infra.report.counts import Counts, merged
 from arbitrage.infra.report.html import render_report
 from arbitrage.infra.report.limits import limit_rows
 from arbitrage.infra.report.planned import usage_totals
+from arbitrage.infra.report.unknown import merged_unknown
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.publish import (
     commit_manifest,
@@ -51,6 +52,11 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
 
 
 def planned_and_used(run: Run, shards: int) -> dict[str, Any]:
-    """What the shards were expected to ask of each teacher, and what was used."""
-    plan = sum((Plan.from_json(part) for part in run.plans(shards)), Plan())
-    return {"plan": plan.to_json(), "usage": read_usage(run.folder / layout.USAGE)}
+    """What the shards were expected to ask of each teacher, what was used, and in which languages
+    the router had nothing to go by."""
+    parts = list(run.plans(shards))
+    plan = sum((Plan.from_json(part) for part in parts), Plan())
+    # Absent where a run of an earlier version is continued.
+    unknown = merged_unknown(part.get("unknown_languages", []) for part in parts)
+    usage = read_usage(run.folder / layout.USAGE)
+    return {"plan": plan.to_json(), "usage": usage, "unknown_languages": unknown}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from arbitrage.infra.generation.estimate import SECONDS_PER_REQUEST, Planner, recorded_tokens
+from arbitrage.infra.report.unknown import unknown_rows
 from arbitrage.infra.store.run import attach
 from arbitrage.routers.drawing import route
 from arbitrage.tasks.learning import learned_before
@@ -19,7 +20,8 @@ def route_prompts(uri: str, shard: int) -> None:
         routed = route(prompts, run.config, learned_before(run, shard))
         planner = Planner(run.config, _recorded(uri), SECONDS_PER_REQUEST)
         planner.add(prompts, routed.routes, routed.unroutable.num_rows)
-        run.commit_plan(shard, planner.plan().to_json())
+        unknown = unknown_rows(prompts["language"].to_pylist(), routed.unknown)
+        run.commit_plan(shard, {**planner.plan().to_json(), "unknown_languages": unknown})
         run.commit_routes(shard, routed.routes, routed.unroutable)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from arbitrage.config import load_config
 from arbitrage.errors import InterruptedRunError
+from arbitrage.flows.commands import ranking
 from arbitrage.flows.commands.options import (
     AsJson,
     ConfigPath,
@@ -153,3 +154,4 @@ def add_to(app: typer.Typer) -> None:
     router = next(group for group in app.registered_groups if group.name == "router")
     assert router.typer_instance is not None
     router.typer_instance.command()(rollback)
+    ranking.add_to(router.typer_instance)

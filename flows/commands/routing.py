@@ -44,16 +44,19 @@ def fit(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a router on a reward log and write its artefact: router.npz and card.json.
+    """Fit a router on a reward log and write its artefact: router.npz, card.json and card.md.
 
     Example: arbitrage router fit rewards.parquet -o router --kind learned
     """
+    from arbitrage.infra.report.router_card import render_router_card
     from arbitrage.routers.fit import fit_artefact
+    from arbitrage.routers.promotion import PAGE
 
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say, reward)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
     card = fit_artefact(read, output, kind=kind, seed=seed)
+    (output / PAGE).write_text(render_router_card(card), encoding="utf-8")
     if as_json:
         print_json(card)
         return

@@ -88,12 +88,15 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
     """Print the table of a finished run and how to load its views; returns its manifest."""
     from arbitrage.infra.report.counts import Counts
     from arbitrage.infra.report.table import rich_table
+    from arbitrage.infra.report.unknown import unknown_sentences
     from arbitrage.infra.store import open_run
 
     manifest = open_run(path).manifest
     console = wide_console()
     counts = Counts.from_json(manifest["counts"])
     console.print(rich_table(counts, width=console.width))
+    for sentence in unknown_sentences(manifest):
+        console.print(f"unknown language {sentence}", highlight=False, markup=False)
     for name, view in manifest["views"].items():
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)

@@ -16,6 +16,7 @@ from arbitrage.infra.report.measured import count_run, route_shares, samples
 from arbitrage.infra.report.planned import amount, planned_rows
 from arbitrage.infra.report.profile import Profile
 from arbitrage.infra.report.table import rows
+from arbitrage.infra.report.unknown import unknown_sentences
 
 
 def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
@@ -40,6 +41,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         limits=manifest.get("limits", []),
         planned=planned_rows(manifest),
         shares=route_shares(run),
+        unknown=unknown_sentences(manifest),
         samples=samples(run),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from arbitrage.infra.report.escaping import plain
 from arbitrage.infra.report.table import code
 
 ALL = "all"
+_SURE = 0.05
 _ORDER = ("uniform", "best_single", "fixed", "in_use", "nearest", "cluster", "learned", "oracle")
 _NAMES = {"best_single": "best single teacher", "fixed": "best teacher of each language"}
 _NAMES |= {"in_use": "the artefact in use before", "uniform": "any teacher, by chance"}
@@ -34,20 +35,31 @@ def render_router_card(card: Mapping[str, Any], decision: Mapping[str, Any] | No
         lines += [f"**It is {became}**: {plain(decision['why'])}.", ""]
     lines += _languages(card["ranking"])
     lines += _worth(card)
+    lines += _variants(card.get("variants", []))
+    lines += _teachers(card["ranking"])
     lines += _further(card)
     return "\n".join(lines) + "\n"
 
 
-def _languages(rankings: list[Mapping[str, Any]]) -> Iterator[str]:
-    yield "| language | take | mean reward | ahead of the next | how sure | prompts |"
+def render_ranking(
+    rankings: Sequence[Mapping[str, Any]], variants: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """The part of the card that a ranking alone can give, as Markdown."""
+    lines = [*_languages(rankings), *_variants(variants), *_teachers(rankings)]
+    return "\n".join(lines)
+
+
+def _languages(rankings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| language | take | mean reward | lead of the best | how sure | prompts |"
     yield "|---|---|--:|---|---|--:|"
-    for ranking in sorted(rankings, key=lambda r: (r["language"] == ALL, r["language"])):
+    for ranking in _in_order(rankings):
         yield _language(ranking)
     yield ""
-    yield "\"Ahead of the next\" is the leader's mean reward less the second's over prompts that "
+    yield "The lead is the best mean reward less the second best over prompts that "
     yield 'both answered, with its 95 % interval. "Not separable" means that the interval of the '
     yield "leader's lead over the teachers named includes 0: any of them may be as good, and the "
-    yield "cheapest is taken where costs are known."
+    yield "cheapest is taken where costs are known. Each language is judged for itself: of twenty "
+    yield 'that are "sure", one may be so by chance.'
     yield ""
 
 
@@ -59,7 +71,9 @@ def _language(ranking: Mapping[str, Any]) -> str:
     ahead, sure = "–", "the only one rated"
     if len(teachers) > 1:
         second = teachers[1]
-        ahead = f"{second['behind']:.3g} of {code(second['teacher'])}" if _known(second) else "–"
+        if _known(second):
+            names = f"{code(leader['teacher'])} over {code(second['teacher'])}"
+            ahead = f"{names} by {second['behind']:.3g}"
         if second["behind_ci95"]:
             low, high = second["behind_ci95"]
             ahead += f" [{low:.3g}, {high:.3g}]"
@@ -106,6 +120,68 @@ def _worth(card: Mapping[str, Any]) -> Iterator[str]:
             instead = "one teacher everywhere"
         yield f"No signal in the prompts could be trusted, held out: it routes to {instead}."
         yield ""
+
+
+def _variants(variants: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not variants:
+        return
+    yield "## Variants of one model"
+    yield ""
+    yield "| model | language | variant | against | difference | how sure |"
+    yield "|---|---|---|---|---|---|"
+    for item in variants:
+        sure = item["p_holm"] is not None and item["p_holm"] < _SURE
+        cells = [code(item[key]) for key in ("model", "language", "teacher", "against")]
+        cells += [f"{item['difference']:+.3g} {_interval(item['ci95'])}".rstrip()]
+        yield f"| {' | '.join(cells)} | {'**sure**' if sure else 'not separable'} |"
+    yield ""
+    yield "Sure: 5 %, corrected over the languages and variants of a model (Holm)."
+    yield ""
+
+
+def _teachers(rankings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "## Every teacher, by language"
+    yield ""
+    yield "Bradley-Terry: strength from all pairs of answers to the same prompt, with a 95 % "
+    yield "bootstrap interval. Elo: the same pairs in a hundred random orders; its range is what "
+    yield "the order alone moves it by."
+    yield ""
+    yield "| language | teacher | mean reward | behind the leader | Bradley-Terry | Elo |"
+    yield "|---|---|---|---|---|---|"
+    for ranking in _in_order(rankings):
+        for line in ranking["teachers"]:
+            low, high = line["elo_range"]
+            behind = ""
+            if line is not ranking["teachers"][0] and _known(line):
+                behind = f"{line['behind']:.3g} {_interval(line['behind_ci95'])}"
+            cells = [
+                code(ranking["language"]),
+                code(line["teacher"]),
+                f"{line['mean']:.4g} {_interval(line['ci95'])}",
+                behind,
+                f"{line['strength']:+.2f} {_interval(line['strength_ci95'])}",
+                f"{line['elo']:.0f} [{low:.0f}, {high:.0f}]",
+            ]
+            yield f"| {' | '.join(cell.strip() for cell in cells)} |"
+    yield ""
+    for ranking in _in_order(rankings):
+        found = ranking["transitivity"]
+        for circle in found["sure"]:
+            names = " beats ".join(code(name) for name in (*circle, circle[0]))
+            yield f"- {code(ranking['language'])}: surely a circle, which no ranking shows: {names}"
+    circles = sum(len(ranking["transitivity"]["circles"]) for ranking in rankings)
+    triples = sum(ranking["transitivity"]["triples"] for ranking in rankings)
+    sure = sum(len(ranking["transitivity"]["sure"]) for ranking in rankings)
+    yield (
+        f"Circles of three teachers: {circles} of {triples} triples over all these rankings, "
+        f"{sure} of them sure."
+    )
+    yield ""
+
+
+def _in_order(rankings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By tag, all languages together last."""
+    return sorted(rankings, key=lambda r: (r["language"] == ALL, r["language"]))
 
 
 def _further(card: Mapping[str, Any]) -> Iterator[str]:

@@ -103,7 +103,7 @@ class Run:
             yield self.folder.read_json(layout.staged("plan", shard, "json"))
 
     def carry_planned(self, content: dict[str, Any]) -> None:
-        """Take `plan` and `usage` over from the run that is decided again."""
+        """Take `plan`, `usage` and `unknown_languages` over from the run that is decided again."""
         self.folder.write_json(layout.PLANNED, content)
 
     def carried_planned(self) -> dict[str, Any] | None:

@@ -54,7 +54,7 @@ def test_a_calibration_puts_a_router_in_use_that_a_run_takes_and_a_second_one_ma
     assert rewards.group_by("drawn").len().sort("drawn").rows() == [("chosen", 40), ("random", 40)]
     place = Path(data["router"]["artefact"])
     card = (place / "card.md").read_text(encoding="utf-8")
-    assert "| `ja` | `alpha` | 1 | 1 of `beta` [1, 1] | **sure** |" in card
+    assert "| `ja` | `alpha` | 1 | `alpha` over `beta` by 1 [1, 1] | **sure** |" in card
     assert "**It is in use**" in card
     assert not (folder / "pool.arrow").exists()
 
@@ -146,3 +146,32 @@ def test_after_kill_9_the_same_command_asks_only_what_was_not_answered(
         # Both teachers' requests in flight at the kill, and one commit group of each.
         assert asked <= server.stats.requests <= asked + 2 * 2 * CONCURRENCY
         assert (place / "card.json").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_language_the_router_never_met_is_in_the_output_the_manifest_and_the_report(
+    arbitrage: Callable[..., Any], run_configs: ModuleType, data: dict[str, Any], tmp_path: Path
+) -> None:
+    from arbitrage.routers.fit import fit_artefact
+    from arbitrage.routers.reward_log import reward_log_of
+
+    rows = [
+        {"prompt_id": f"{tag}{n}", "language": tag, "prompt": "x", "teacher": name, "reward": n % 2}
+        for tag in ("tr", "ko")
+        for n in range(9)
+        for name in ("alpha", "beta")
+    ]
+    log = reward_log_of(pl.DataFrame(rows).to_arrow(), "log")
+    fit_artefact(log, Path(data["router"]["artefact"]), kind="learned", metrics={})
+    toml = run_configs.write_toml(tmp_path / "run.toml", data)
+    said = arbitrage("run", toml, "--run-id", "met")
+    assert said.code == 0, said.err
+    sentence = "th: the router has no rewards in it; 6 prompts went by the estimate over all"
+    assert f"unknown language {sentence}" in said.out
+    path = tmp_path / "runs" / "met"
+    found = open_run(path).manifest["unknown_languages"]
+    assert [row["language"] for row in found] == ["ar", "en", "hi", "ja", "ru", "th", "vi", "zh"]
+    assert sentence in (path / "report.html").read_text(encoding="utf-8")
+    again = arbitrage("decide", path, "--run-id", "again", "--set", "filters.length.min_words=1")
+    assert again.code == 0, again.err
+    assert open_run(tmp_path / "runs" / "again").manifest["unknown_languages"] == found

@@ -16,7 +16,7 @@ import pytest
 from arbitrage.infra.store.verify import verify_run
 
 COMMANDS = ("run", "init", "check", "preview", "plan", "decide", "view", "verify", "explain")
-COMMANDS += ("report", "list")
+COMMANDS += ("report", "list", "calibrate")
 TRAINERS = ("trl", "verl", "axolotl", "llamafactory", "openrlhf")
 FORMATS = ("arrow", "parquet", "jsonl")
 

@@ -66,7 +66,11 @@ def test_fit_writes_an_artefact_says_who_leads_and_ends_with_its_folder(
     said = arbitrage("router", "fit", log, "-o", tmp_path / "made", "--kind", "learned")
     assert said.code == 0
     assert said.out.splitlines()[-1] == str(tmp_path / "made")
-    assert {path.name for path in (tmp_path / "made").iterdir()} == {"card.json", "router.npz"}
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {
+        "card.json",
+        "card.md",
+        "router.npz",
+    }
     assert " in tr" in said.err
 
 
@@ -115,7 +119,7 @@ def test_an_unknown_kind_names_the_known_ones(
     assert 'Did you mean "learned"?' in said.err
 
 
-@pytest.mark.parametrize("command", ["fit", "evaluate"])
+@pytest.mark.parametrize("command", ["fit", "evaluate", "rank", "rollback"])
 def test_help_shows_an_example(arbitrage: Callable[..., Any], command: str) -> None:
     said = arbitrage("router", command, "--help")
     assert said.code == 0
@@ -187,3 +191,45 @@ def test_value_says_what_another_router_would_have_earned(
     said = arbitrage(*asked, "--reward", "language_id.mach")
     assert said.code == 2
     assert 'Did you mean "language_id.match"' in said.complaint
+
+
+def test_rank_says_who_leads_by_how_much_and_what_is_not_separable(
+    arbitrage: Callable[..., Any], log: Path, tmp_path: Path
+) -> None:
+    said = arbitrage("router", "rank", log, "-o", tmp_path / "rank.md")
+    assert said.code == 0
+    assert "leads in tr" in said.out or "is best in tr" in said.out
+    assert "Elo: mean over 100 orders" in " ".join(said.out.split())
+    page = (tmp_path / "rank.md").read_text(encoding="utf-8")
+    assert "| language | take |" in page
+    found = orjson.loads(arbitrage("router", "rank", log, "--json").out)
+    assert [ranking["language"] for ranking in found["ranking"]] == ["all", "ko", "tr"]
+    assert found["ranking"][0]["transitivity"]["triples"] == 1
+    assert found["variants"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cost", "sums"], "is not TEACHER=COST"),
+        (["--cost", "sums=nan"], "is not TEACHER=COST"),
+        (["--cost", "summs=1"], 'Did you mean "sums"'),
+        (["--cost", "sums=1"], "no cost is given of both, tales"),
+    ],
+)
+def test_a_wrong_cost_is_an_error(
+    arbitrage: Callable[..., Any], log: Path, options: list[str], message: str
+) -> None:
+    said = arbitrage("router", "rank", log, *options)
+    assert said.code == 2
+    assert message in said.err
+
+
+def test_ties_go_to_the_cheaper(arbitrage: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [(f"p{n:02}", "tr", "x", name, n % 2.0) for n in range(20) for name in ("dear", "cheap")]
+    pq.write_table(table_of(rows), tmp_path / "even.parquet")
+    costs = ["--cost", "dear=2", "--cost", "cheap=1"]
+    found = orjson.loads(
+        arbitrage("router", "rank", tmp_path / "even.parquet", *costs, "--json").out
+    )
+    assert [ranking["choice"] for ranking in found["ranking"]] == ["cheap", "cheap"]
