@@ -15,6 +15,7 @@ DEPLOYMENTS = {
     "distill/ad-hoc",
     "distill/ad-hoc-gpu",
     "backfill/backfill",
+    "calibrate/weekly-calibrate",
     "profile/profile",
 }
 
