@@ -143,9 +143,11 @@ def second_choice(pool: pa.Table, log: RewardLog, asked: CalibrateConfig, seed: 
 
     What is expected of them is said by a first fit on the rewards of those drawn at random.
     """
+    first = first_choice(pool, asked, seed)["prompt_id"].to_pylist()
+    if len(first) in (asked.prompts, pool.num_rows):
+        return pool.slice(0, 0)
     batch = prompt_batch(pool)
     expected = KINDS[str(asked.kind)](log, seed=seed).expected(batch)
-    first = first_choice(pool, asked, seed)["prompt_id"].to_pylist()
     return _taken(
         pool,
         disagreement(expected),

@@ -99,8 +99,8 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("language", no_wrap=True)
     table.add_column("teacher", no_wrap=True)
-    for name in ("mean", "95 %", "behind", "95 %", "Bradley-Terry", "Elo"):
-        table.add_column(name, justify="right")
+    for name in ("mean", "95 %", "behind", "95 %", "B.-T.", "Elo"):
+        table.add_column(name, justify="right", no_wrap=True)
     # All languages last, where a terminal shows them.
     for ranking in [*rankings[1:], rankings[0]]:
         for place, line in enumerate(ranking.teachers):
@@ -108,7 +108,7 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
             table.add_row(
                 ranking.language if place == 0 else "",
                 f"{chosen} {line.teacher}",
-                f"{line.mean:.4g}",
+                f"{line.mean:.3g}",
                 _interval(line.ci95),
                 f"{line.behind:.3g}" if place else "",
                 _interval(line.behind_ci95) if place else "",
@@ -118,7 +118,7 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
         table.add_section()
     console.print(table)
     for ranking in [*rankings[1:], rankings[0]]:
-        console.print(ranking.says, highlight=False, markup=False)
+        console.print(ranking.says, highlight=False, markup=False, soft_wrap=True)
         for circle in ranking.transitivity.sure:
             turn = " beats ".join((*circle, circle[0]))
             console.print(
@@ -128,7 +128,8 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
         console.print(item.says, highlight=False, markup=False)
     console.print(
         "* = to be taken: the cheapest of those not separable from the leader, where costs are "
-        "known. Intervals: 95 %, bootstrap over prompts, paired. Elo: mean over 100 orders.",
+        "known. Intervals: 95 %, bootstrap over prompts, paired. B.-T.: Bradley-Terry strength. "
+        "Elo: mean over 100 orders.",
         highlight=False,
     )
 

@@ -61,7 +61,9 @@ class RunSection(Strict):
     output: str = Field(
         "runs", min_length=1, description="What run folders are made in: a path, or s3://..."
     )
-    storage: Storage | None = Field(None, description="How the object store is reached.")
+    storage: Storage | None = Field(
+        None, title="Storage", description="How the object store is reached."
+    )
     shard_size: int = Field(1000, ge=1, le=1_000_000, description="Prompts per shard.")
     samples: int = Field(1, ge=1, le=1000, description="Samples k per prompt and drawn teacher.")
     runner: Literal["threads"] = Field("threads", description="Where shards run.")
