@@ -184,7 +184,7 @@ def _toml(value: Any) -> str:
 VOLATILE = ("created_at", "latency_ms")
 
 
-def stable_rows(run: Path) -> dict[str, list[dict[str, Any]]]:
+def stable_rows(run: Path | str) -> dict[str, list[dict[str, Any]]]:
     """Every row of a finished run, less what a clock says, in an order of its own."""
     from arbitrage.infra.store import open_run
 
@@ -205,8 +205,8 @@ def _ordered(frame: pl.DataFrame) -> list[dict[str, Any]]:
 # A run without Prefect, for tests of the store: the same pieces in the same order
 
 
-def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published") -> Path:
-    """Take a run through its steps in this process, and stop after one of them.
+def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published") -> Any:
+    """Take a run through its steps in this process, and stop after one of them; where it is.
 
     Args:
         upto: "input", "routed", "generated", "scored", "matched", "merged", "decided", "viewed" or
@@ -241,14 +241,15 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
         ]
         for name, step in steps:
             if upto == "input":
-                return opened.path
+                return opened.place or opened.path
             step()
             if upto == name:
-                return opened.path
+                return opened.place or opened.path
         views = {name: write_view.fn(uri, name, shards) for name in config.views}
         if upto != "viewed":
             publish_run.fn(uri, shards, views)
-    return opened.path
+            opened.publish()
+    return opened.place or opened.path
 
 
 # Child processes

@@ -42,6 +42,7 @@ class Held:
         self._mirror = Mirror(self._folder, place, bucket, self._log, self._lease)
         self._identity = config.identity
         self._ending = ExitStack()
+        self._published = False
 
     def open(self, config: RunConfig, decided_from: str | None) -> Opened:
         """Bring the local folder to what is committed, or what it knows beyond, and go on."""
@@ -74,12 +75,13 @@ class Held:
     def publish(self) -> None:
         """Make the finished local run the finished run of the store."""
         self._mirror.publish((self._folder / layout.MANIFEST).read_bytes())
+        self._published = True
         self._forget()
 
     def close(self, *, kept: bool) -> None:
         """Upload what is left and let the run go; one that was never worth keeping is removed."""
         with self._ending:
-            if self._bucket.get(self.place.key(layout.MANIFEST)) is not None:
+            if self._published:
                 return
             self._mirror.close()
             if not kept:

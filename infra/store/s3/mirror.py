@@ -97,14 +97,14 @@ class Mirror:
         self._patiently(everything)
         self.check()
         remove_below(self._bucket, self._place.key(f"{layout.WORK}/"))
-        self.outbox.close()
+        self.outbox.remove()
 
     def close(self) -> None:
         """Upload what is left, unless that has failed already; raises what failed."""
         self._end_threads()
         if self._failure is None:
             self._patiently(self._commit)
-        self.outbox.close()
+        self.outbox.clear()
         self.check()
 
     def _end_threads(self) -> None:

@@ -46,9 +46,7 @@ class Outbox:
         """Begin with an empty box; what a killed process left in it lies in the run folder too."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for path in self.folder.iterdir():
-                if path.name != POSITION:
-                    path.unlink()
+            self.clear()
         except OSError as error:
             raise cannot_write(self.folder, error) from error
 
@@ -77,7 +75,14 @@ class Outbox:
             events, self._events = self._events, []
             return events
 
-    def close(self) -> None:
+    def clear(self) -> None:
+        """Remove the copies; what is remembered of the last commit stays."""
+        for path in self.folder.iterdir():
+            if path.name != POSITION:
+                path.unlink()
+
+    def remove(self) -> None:
+        """Remove all of it, once the run is whole."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from arbitrage.config.storage import Storage
@@ -14,12 +16,22 @@ _TRIES = 4
 # What a store that knows no regions signs with.
 _REGION = "us-east-1"
 
+_Pairs = tuple[tuple[str, str], ...]
+
 # Filled by flows/credentials.py: block name -> access_key_id, secret_access_key[, session_token].
 blocks: dict[str, Mapping[str, str]] = {}
 
 
 def client_of(storage: Storage) -> Any:
     """A botocore client. Thread-safe. Raises StorageError where there are no credentials at all."""
+    # Making one takes half a second; it must be another where the environment says otherwise.
+    environment = [(name, value) for name, value in os.environ.items() if name.startswith("AWS_")]
+    keys = blocks.get(storage.secret_block or "", {})
+    return _client(storage, tuple(sorted(keys.items())), tuple(sorted(environment)))
+
+
+@lru_cache(maxsize=8)
+def _client(storage: Storage, block: _Pairs, _environment: _Pairs) -> Any:
     import botocore.exceptions  # noqa: PLC0415 - a quarter of a second to import
     import botocore.session  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
@@ -29,10 +41,8 @@ def client_of(storage: Storage) -> Any:
         read_timeout=storage.timeout_s,
         max_pool_connections=_CONNECTIONS,
         retries={"mode": "standard", "total_max_attempts": _TRIES},
-        # Buckets as subdomains are AWS's own; others have a name in the path.
-        s3={"addressing_style": "auto"},
     )
-    keys = blocks.get(storage.secret_block or "", {})
+    keys = dict(block)
     try:
         session = botocore.session.Session(profile=storage.profile)
         if not keys and session.get_credentials() is None:
