@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-install lock clean
+.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-s3 s3 test-install lock clean
 
 PYTHON = python3
 UV     = uv
@@ -13,6 +13,7 @@ VENV   = .venv
 VLLM   = .venv-vllm
 DETOXIFY = .venv-detoxify
 TRAIN  = .venv-train
+S3     = .venv-s3
 BIN    = $(VENV)/bin
 # -qq leaves errors only; --no-compile, because most of what is installed is never imported; --no-deps,
 # because a lock is all there is: an older pip may look for newer releases beside it, and stop.
@@ -89,6 +90,11 @@ test-train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a t
 
 train: $(TRAIN)/.installed ## torch for the CPU and TRL in .venv-train (Linux x86-64, minutes, 1 GB)
 
+test-s3: $(VENV)/.dev $(S3)/.installed ## runs in S3: OpenStack Swift, and moto behind a proxy that injects faults
+	@$(ENV) ARBITRAGE_TEST_S3="$$PWD/$(S3)" $(BIN)/pytest -rs -m s3 tests/s3
+
+s3: $(S3)/.installed ## two S3 servers in .venv-s3 (a minute, 0.3 GB)
+
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
 	@$(ENV) $(BIN)/python tests/install_clean.py
 
@@ -99,9 +105,10 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(COMPILE) $(LINUX) tests/vllm/requirements.in --override tests/vllm/overrides.txt -o requirements-vllm.lock
 	@$(COMPILE) $(LINUX) tests/detoxify_environment/requirements.in --override tests/detoxify_environment/overrides.txt -c requirements.lock -o requirements-detoxify.lock
 	@$(COMPILE) $(LINUX) tests/train/requirements.in --override tests/train/overrides.txt -c requirements.lock -o requirements-train.lock
+	@$(COMPILE) tests/s3/requirements.in $(LINUX) -o requirements-s3.lock
 
-clean: ## remove .venv, .venv-vllm, .venv-detoxify, .venv-train, caches and build output; runs/ stays
-	rm -rf $(VENV) $(VLLM) $(DETOXIFY) $(TRAIN) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove .venv, .venv-vllm, .venv-detoxify, .venv-train, .venv-s3, caches and build output; runs/ stays
+	rm -rf $(VENV) $(VLLM) $(DETOXIFY) $(TRAIN) $(S3) .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The default index only: a lock must not know the machine that made it.
@@ -173,4 +180,11 @@ $(TRAIN)/.installed: $(VENV)/.dev requirements-train.lock
 	@echo "Making $(TRAIN) with torch for the CPU and TRL (some minutes, 1 GB) ..."
 	@$(BESIDE)
 	@$(BESIDE_PIP) --require-hashes -r requirements-train.lock
+	@touch $@
+
+# The servers have an environment of their own, which the tests only start: nothing of it is imported.
+$(S3)/.installed: $(VENV)/.dev requirements-s3.lock
+	@echo "Making $(S3) with OpenStack Swift and moto (a minute, 0.3 GB) ..."
+	@$(BIN)/python -m venv --clear $(S3)
+	@$(BESIDE_PIP) --require-hashes -r requirements-s3.lock
 	@touch $@
