@@ -25,6 +25,8 @@ DEATHS = f"{WORK}/deaths.json"
 LOCK = ".lock"
 HOLDER = ".lock.json"
 STAGED = ".staged"
+# Folders whose files are appended to; all others are written whole.
+GROWING = (f"{WORK}/journal", USAGE, f"{WORK}/answers")
 
 
 def part(kind: str, shard: int) -> str:

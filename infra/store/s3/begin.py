@@ -27,7 +27,7 @@ from arbitrage.infra.store.watch import watched
 logger = logging.getLogger(__name__)
 
 _OWN = ".arbitrage"
-_GROWING = (f"{layout.WORK}/journal/", f"{layout.USAGE}/")
+_GROWING = tuple(f"{place}/" for place in layout.GROWING)
 
 
 class Held:

@@ -34,7 +34,6 @@ from arbitrage.infra.store.s3.state import Change, Piece
 
 logger = logging.getLogger(__name__)
 
-_GROWING = (f"{layout.WORK}/journal", layout.USAGE)
 _COMMITTED = layout.staged("committed", 0, "json").rpartition("/")[0]
 _AT_ONCE = 4
 _LONGEST_PAUSE_S = 10.0
@@ -213,7 +212,7 @@ class Mirror:
                 yield Packable("grown", name, copy, known, size)
 
     def _growing(self) -> Iterator[tuple[str, Path]]:
-        for place in _GROWING:
+        for place in layout.GROWING:
             for name in self._folder.names(place):
                 yield name, self._folder / name
 
