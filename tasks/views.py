@@ -17,6 +17,7 @@ from arbitrage.infra.store.run import Run
 from arbitrage.infra.views.base import Rewards, View
 from arbitrage.infra.views.saved import save_view
 from arbitrage.infra.views.summary import Summary
+from arbitrage.tasks.parent import older_candidates
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
 
@@ -56,6 +57,9 @@ def rewarded(run: Run, view: View, shards: int) -> Iterator[tuple[pa.Table, Rewa
     """Each shard's decided candidates and their rewards, None where nothing ranks them."""
     reward = view.params.reward or run.config.select.objective
     moments = Moments.from_json(run.merged_moments())
+    older = older_candidates(run) if view.params.reads_parent else None
     for shard in range(shards):
         decided = run.decided(shard)
+        if older is not None:
+            decided = older.beside(decided, reward, moments)
         yield decided, objective_values(decided, reward, moments) if reward else None
