@@ -52,22 +52,21 @@ class Parent:
             return pa.schema([])
         return self.finished.table("candidates", 0).schema
 
-    def rows(self, kind: str, prompt_ids: pa.ChunkedArray | pa.Array) -> pa.Table | None:
+    def rows(self, kind: str, prompt_ids: pa.Array) -> pa.Table | None:
         """Rows of `kind` of these prompts, None where it has none of them."""
         found = []
         for shard in self._shards_of(prompt_ids):
             table = self.finished.table(kind, shard)
-            found.append(table.filter(pc.is_in(table["prompt_id"], value_set=_array(prompt_ids))))
+            found.append(table.filter(pc.is_in(table["prompt_id"], value_set=prompt_ids)))
         return pa.concat_tables(found) if found else None
 
     def shared(self, prompts: pa.Table) -> int:
         """How many of these prompts it asked too; ConfigError where an id means something else."""
-        theirs = self.rows("prompts", prompts["prompt_id"])
+        asked = prompts["prompt_id"].combine_chunks()
+        theirs = self.rows("prompts", asked)
         if theirs is None or not theirs.num_rows:
             return 0
-        ours = prompts.take(
-            pc.index_in(theirs["prompt_id"], value_set=_array(prompts["prompt_id"]))
-        )
+        ours = prompts.take(pc.index_in(theirs["prompt_id"], value_set=asked))
         for mine, other in zip(_content(ours), _content(theirs), strict=True):
             if mine != other:
                 what = "language" if mine[1:] == other[1:] else "text"
@@ -82,7 +81,7 @@ class Parent:
     def _shards(self) -> range:
         return range(self.finished.shards)
 
-    def _shards_of(self, prompt_ids: pa.ChunkedArray) -> list[int]:
+    def _shards_of(self, prompt_ids: pa.Array) -> list[int]:
         wanted = _hashes(prompt_ids)
         if not len(self._known):
             return []
@@ -155,12 +154,8 @@ def _content(prompts: pa.Table) -> Iterator[tuple[Any, ...]]:
     return zip(ids, languages, turns_of(prompts["messages"]), strict=True)
 
 
-def _hashes(ids: pa.ChunkedArray) -> NDArray[np.uint64]:
+def _hashes(ids: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
     """uint64 [n], good within this process alone."""
     series = pl.from_arrow(ids)
     assert isinstance(series, pl.Series)
     return series.cast(pl.String).hash(seed=0).to_numpy()
-
-
-def _array(ids: pa.ChunkedArray) -> pa.Array:
-    return ids.combine_chunks()
