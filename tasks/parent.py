@@ -49,8 +49,7 @@ def remember_parent(uri: str, shards: int) -> None:
             mend="Prompts are matched by id: name the run that asked them in parent.run, keep the "
             'ids with prompts.id, or set rounds = "own".',
         )
-    for name in across:
-        _check_comparable(config, name, parent, config.parent.run)
+    _check_comparable(config, parent)
     run.commit_parent(_told(parent, config.parent.run, config.parent.student, shared))
 
 
@@ -70,18 +69,29 @@ def _told(parent: Parent, address: str, student: str | None, shared: int) -> dic
     }
 
 
-def _check_comparable(config: RunConfig, view: str, parent: Parent, address: str) -> None:
-    """ConfigError where the view's reward was measured otherwise in the parent."""
-    reward = cast("ViewParams", config.view_params[view]).reward or config.select.objective
+def check_parent(config: RunConfig) -> str:
+    """Open the parent as the run will and say what it is; raises what `remember_parent` would,
+    except what needs this run's prompts."""
+    assert config.parent is not None
+    parent = open_parent(config.parent.run)
+    _check_comparable(config, parent)
+    return f"{parent.run_id}, finished {parent.finished.manifest['finished_at']}, is whole"
+
+
+def _check_comparable(config: RunConfig, parent: Parent) -> None:
+    """ConfigError where a reward to pair by across rounds was measured otherwise in the parent."""
     other = missing_scores(parent.schema, config)
-    for measure in objective_measures(reward):
-        name = measure.partition(".")[0]
-        if name in other:
+    for view in views_of_two_rounds(config):
+        reward = cast("ViewParams", config.view_params[view]).reward or config.select.objective
+        for measure in objective_measures(reward):
+            name = measure.partition(".")[0]
+            if name not in other:
+                continue
             raise ConfigError(
                 f'the reward "{measure}" of the view "{view}" was not measured in the parent run '
                 f'"{parent.run_id}", or by another version or with other settings: rewards of the '
                 "two rounds would not compare.",
-                mend=f"Measure it there, with `arbitrage decide {address} --set ...` as in "
+                mend="Measure it there, with `arbitrage decide PARENT --set ...` as in "
                 f"[filters.{name}] here, and name the new run in parent.run.",
             )
 
