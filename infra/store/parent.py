@@ -69,7 +69,7 @@ class Parent:
         ours = prompts.take(pc.index_in(theirs["prompt_id"], value_set=asked))
         for mine, other in zip(_content(ours), _content(theirs), strict=True):
             if mine != other:
-                what = "language" if mine[1:] == other[1:] else "text"
+                what = "language" if mine[2] == other[2] else "text"
                 raise ConfigError(
                     f'the prompt "{mine[0]}" has another {what} in the parent run "{self.run_id}".',
                     mend="Prompts of two rounds are matched by id: give new prompts new ids, or "
