@@ -64,9 +64,17 @@ def lineage_of(run: FinishedRun) -> list[Round]:
     ]
     for place, record in enumerate(earlier):
         found, state = _look_for(record, run.output)
-        names = ("run_id", "student", "finished_at")
-        told = (record[name] for name in names)
-        rounds.append(Round(number - place - 1, *told, found, record["sha256"], state))
+        rounds.append(
+            Round(
+                number - place - 1,
+                record["run_id"],
+                record["student"],
+                record["finished_at"],
+                found,
+                record["sha256"],
+                state,
+            )
+        )
     return rounds[::-1]
 
 

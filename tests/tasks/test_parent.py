@@ -264,6 +264,19 @@ def test_weighted_rewards_use_this_runs_means_for_both_rounds(
     assert open_run(path).view("preference").collect()["rounds"].is_in(["newer_chosen"]).any()
 
 
+def test_a_finished_run_gets_pairs_across_rounds_by_deciding_it_again(
+    student_alone: Path, first: Path
+) -> None:
+    alone = redecide(student_alone, overrides=["views={sft={}}"], run_id="alone")
+    joined = redecide(
+        alone,
+        overrides=[f'parent.run="{first}"', 'views.preference={rounds="newer"}'],
+        run_id="joined",
+    )
+    assert open_run(joined).view("preference").collect().height == 30
+    assert open_run(joined).manifest["parent"]["run_id"] == "round-1"
+
+
 def test_configs_that_cannot_pair_across_rounds_are_refused(
     configs: ModuleType, data: dict[str, Any], first: Path
 ) -> None:
