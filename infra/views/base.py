@@ -15,7 +15,7 @@ from arbitrage.registry import views as registry
 
 register = registry.register
 
-Marker = Literal["quality_quartile", "length_bucket", "source", "task"]
+Marker = Literal["quality_quartile", "length_bucket", "source", "task", "translated"]
 Rewards = NDArray[np.float64]
 
 
