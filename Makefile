@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-readers test-s3 s3 test-install lock clean
+.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train readers test-local test-vllm test-detoxify test-train test-readers test-s3 s3 test-install lock clean
 
 PYTHON = python3
 UV     = uv
@@ -88,6 +88,8 @@ detoxify: $(DETOXIFY)/.installed ## torch for the CPU and the Detoxify library i
 
 test-test-readers: $(READERS)/.installed ## the data set classes of axolotl, LLaMA-Factory, OpenRLHF and verl on our exports
 	@$(ENV) HF_HUB_OFFLINE=1 $(READERS)/bin/python -m pytest -rs -m readers tests/readers
+
+readers: $(READERS)/.installed ## those classes in .venv-readers, beside .venv-train (minutes, 1.3 GB)
 
 train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
 	@$(ENV) HF_HUB_OFFLINE=1 $(TRAIN)/bin/python -m pytest -rs -m train tests/train

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
+# Here and not in the first test, whose time they would take.
+pytest.importorskip("torch", reason="torch is not installed: make test-readers")
 pytest.importorskip("transformers", reason="transformers is not installed: make test-readers")
 
 # Third parties warn of each other here; what these tests check is ours.
 pytestmark = [
     pytest.mark.readers,
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(900),
 ]
 
 # Imported at the top of a reader, used for sound and pictures alone: torchaudio has compiled parts
