@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
 from arbitrage.routers.base import register
-from arbitrage.routers.fitted import FittedRouter
+from arbitrage.routers.fitted import FittedParams, FittedRouter
 from arbitrage.routers.fitting import LearnedModel
+from arbitrage.routers.meaning import meaning_of
+from arbitrage.routers.pooling import Matrix
+from arbitrage.routers.sets import best_sets
 
 
-@register("learned", version=1)
+class LearnedParams(FittedParams):
+    """Params of `learned`."""
+
+    choose: Literal["best", "draw", "set"] = Field(  # type: ignore[assignment]
+        "best",
+        description="Everything to the best teacher, a share to each by its chance, or evenly to "
+        "the teachers whose best answer is expected to be worth most.",
+    )
+    set_size: int = Field(
+        2, ge=1, description="Teachers in a set; draw as many with teachers_per_prompt."
+    )
+    embedding_cache: str | None = Field(
+        None,
+        min_length=1,
+        description="Local folder of vectors, so that a prompt is embedded once; only for an "
+        "artefact fitted with embeddings.",
+    )
+
+
+@register("learned", version=2)
 class Learned(FittedRouter):
     """Routes by the reward expected of each teacher, learned from a reward log.
 
@@ -16,12 +45,34 @@ class Learned(FittedRouter):
         and what it is worth: docs/routing.md.
     Reads: text, language, task; an artefact written by `arbitrage router fit --kind learned`.
     Probabilities: 1 for the teacher with the best expected reward less cost_weight x cost (ties to
-        the cheaper), or with choose = "draw" how likely each is the best; 0 for a teacher never
-        rated in the language. A language that was not in the fit gets the estimate of its family,
-        else of all.
+        the cheaper), or with choose = "draw" how likely each is the best, or with choose = "set" an
+        even share to each of the set_size teachers whose best answer is expected to be worth most;
+        0 for a teacher never rated in the language. A language that was not in the fit gets the
+        estimate of its family, else of all.
     Blind spots: where cross-validation finds no signal it is `fixed`, or the best single teacher.
         Past 3,000 characters it reads the first 2,000 and the last 1,000.
     """
 
+    Params = LearnedParams
+    params: LearnedParams
     kind = "learned"
+    version = 2
     model_type = LearnedModel
+    model: LearnedModel
+
+    def __init__(self, params: LearnedParams, teachers: Sequence[str]) -> None:
+        super().__init__(params, teachers)
+        meaning, cache = self.model.meaning, params.embedding_cache
+        if meaning is not None and cache is not None:
+            self.model = replace(self.model, meaning=meaning_of(meaning.params, cache))
+
+    def _shares(self, worth: Matrix) -> Matrix:
+        if self.params.choose != "set":
+            return super()._shares(worth)
+        # `worth` is in units of the temperature. Every teacher of a set is paid, the best or not.
+        noise = self.model.noise[np.ix_(self._columns, self._columns)]
+        noise = noise / self.model.temperature**2
+        price = self.params.cost_weight * self._costs / self.model.temperature
+        chosen = best_sets(worth + price, noise, self.params.set_size, price).astype(np.float64)
+        shares: Matrix = chosen / np.maximum(chosen.sum(axis=1, keepdims=True), 1)
+        return shares

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +16,7 @@ from rich.table import Table
 from arbitrage.flows.commands.options import AsJson, print_json, wide_console
 
 if TYPE_CHECKING:
+    from arbitrage.routers.meaning import Meaning
     from arbitrage.routers.reward_log import RewardLog
 
 Log = Annotated[
@@ -21,6 +25,17 @@ Log = Annotated[
         metavar="LOG", help="Parquet: prompt_id, language, prompt, teacher, reward[, task, group]."
     ),
 ]
+Embeddings = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND[:KEY=VALUE,...]",
+        help="Read embeddings beside words: e5, endpoint:base_url=...,model=... and so on.",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of vectors, so that a text is embedded once."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
 
 
@@ -28,6 +43,9 @@ def fit(
     log: Log,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     kind: Annotated[str, typer.Option(help="learned, nearest, cluster or fixed.")] = "learned",
+    *,
+    embeddings: Embeddings = None,
+    embedding_cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +58,8 @@ def fit(
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
-    card = fit_artefact(read, output, kind=kind, seed=seed)
+    with _meaning(embeddings, embedding_cache) as meaning:
+        card = fit_artefact(read, output, kind=kind, seed=seed, meaning=meaning)
     if as_json:
         print_json(card)
         return
@@ -63,6 +82,9 @@ def evaluate(
         Path | None, typer.Option(metavar="LOG2", help="Fit on LOG, score on this.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds where there is no --test.")] = 5,
+    *,
+    embeddings: Embeddings = None,
+    embedding_cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -71,13 +93,16 @@ def evaluate(
     Example: arbitrage router evaluate rewards.parquet --test later.parquet --json
     """
     from arbitrage.routers.evaluation import cross_validated, scored_on, summarised
+    from arbitrage.routers.policies import EMBEDDED, POLICIES
 
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say)
-    if test is None:
-        found = cross_validated(read, folds=folds, seed=seed)
-    else:
-        found = scored_on(read, _read(test, say), seed=seed)
+    routers = (*POLICIES, EMBEDDED) if embeddings else tuple(POLICIES)
+    with _meaning(embeddings, embedding_cache) as meaning:
+        if test is None:
+            found = cross_validated(read, routers, folds=folds, seed=seed, meaning=meaning)
+        else:
+            found = scored_on(read, _read(test, say), routers, seed=seed, meaning=meaning)
     summary = summarised(found, seed=seed)
     if as_json:
         print_json(summary)
@@ -89,6 +114,21 @@ def evaluate(
         f"{summary['split']}. Intervals: 95 %, bootstrap over prompts or groups, paired.",
         highlight=False,
     )
+
+
+@contextmanager
+def _meaning(written: str | None, cache: Path | None) -> Iterator[Meaning | None]:
+    """The embedder of `--embeddings`, with a cache that lasts for the command at least."""
+    from arbitrage.routers.meaning import meaning_of
+
+    if written is None:
+        yield None
+        return
+    kind, _, rest = written.partition(":")
+    pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+    params = {"kind": kind} | {key: value for key, _, value in pairs}
+    with tempfile.TemporaryDirectory(prefix="arbitrage-vectors-") as folder:
+        yield meaning_of(params, cache or folder)
 
 
 def _read(path: Path, say: Console) -> RewardLog:
