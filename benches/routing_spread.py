@@ -7,8 +7,8 @@ all three tables.
   random, or chosen in rounds by `routers.choosing.choose`: 250 balanced over languages, then where
   the router fitted so far expects teachers to differ most. `fixed`, and what is gained over it, are
   those of all labels. Languages weigh as they stand in the board.
-- answers: mean of the best of k answers by k teachers: the set of the largest expected maximum, the
-  k of the best expected reward, the k best of the language, and all teachers' best.
+- answers: mean of the best of k answers by k teachers: the k of the best expected reward, and the
+  k best of the language.
 - cost: mean reward and mean cost where lambda x cost is taken off, for the router and for the best
   teacher per language. Cost of an answer, in want of prices: billions of parameters, as the name
   says (llmrouter only).
@@ -34,7 +34,6 @@ from arbitrage.routers.fitting import fit_learned
 from arbitrage.routers.folds import grouped_folds
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.reward_log import RewardLog
-from arbitrage.routers.sets import best_sets
 
 SIZES = (250, 500, 1000, 2500)
 LAMBDAS = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008)
@@ -112,7 +111,6 @@ def tried(name: str, log: RewardLog, seeds: int) -> list[dict[str, Any]]:
     earned, spent = Earned(log), Earned(log)
     priced = name == "llmrouter"
     costs = np.array([billions(one) if priced else 0.0 for one in log.teachers])
-    free = np.zeros(len(costs))
     for fold in range(int(folds.max()) + 1):
         inside, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         known, test = log.part(inside), log.part(rows)
@@ -122,9 +120,7 @@ def tried(name: str, log: RewardLog, seeds: int) -> list[dict[str, Any]]:
         earned.put("fixed", rows, earned_by(base, test))
         earned.put("learned", rows, earned_by(expected, test))
         for k in (2, 3):
-            sets = best_sets(expected, model.noise, k, free)
-            earned.put(f"set {k}", rows, best_of(test, sets))
-            earned.put(f"top {k}", rows, best_of(test, leading(expected, k)))
+            earned.put(f"learned {k}", rows, best_of(test, leading(expected, k)))
             earned.put(f"fixed {k}", rows, best_of(test, leading(base, k)))
         for weight in LAMBDAS if priced else ():
             for who, worth in (("learned", expected), ("fixed", base)):
@@ -150,10 +146,8 @@ def tables(name: str, earned: Earned, spent: Earned) -> list[dict[str, Any]]:
             lines.append((f"chosen {size:,} labels", "over random", lead))
     lines.append(("all labels", "over fixed", earned.over("learned", "fixed")))
     for k in (2, 3):
-        for other in ("top", "fixed"):
-            lead = earned.over(f"set {k}", f"{other} {k}")
-            lines.append((f"best set of {k}", f"over {other} {k}", lead))
-        lines.append((f"best set of {k}", "over one", earned.over(f"set {k}", "learned")))
+        for measure, other in (("over fixed's", f"fixed {k}"), ("over one answer", "learned")):
+            lines.append((f"best of {k} answers", measure, earned.over(f"learned {k}", other)))
     for key in spent.values:
         mean = f"{earned.values[key].mean():.4f}", f"{spent.values[key].mean():.1f} B"
         lines.append((f"lambda {key.split()[1]}", key.split()[0], mean))

@@ -74,7 +74,7 @@ KINDS: dict[str, Callable[..., Model]] = {
     "cluster": ClusterModel.fit,
 }
 VERSION = 1
-# Of `learned`, 2: the covariance of errors, embeddings.
+# Of `learned`, 2: embeddings beside words.
 VERSIONS = {"learned": 2}
 
 

@@ -21,7 +21,6 @@ from arbitrage.routers.models import Arrays, means_arrays, means_from, means_set
 from arbitrage.routers.pooling import Matrix, PooledMeans, best_column, residual
 from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
-from arbitrage.routers.sets import error_covariance
 
 INNER_FOLDS = 5
 # Standard errors that features must gain to be trusted: a one-sided test at 5 %. One, as in the
@@ -65,7 +64,6 @@ class LearnedModel:
         clusters, cluster_gains: what a prompt's cluster adds, float32 [k, n_teachers].
         centre: float32 [dimensions], mean of the embeddings in the fit; empty without embeddings.
         temperature: of the softmax over expected rewards that says how likely each is the best.
-        noise: float64 [n_teachers, n_teachers], covariance of held-out errors.
         meaning: the embedder, where the router was given one.
     """
 
@@ -78,7 +76,6 @@ class LearnedModel:
     cluster_gains: Single
     centre: Single
     temperature: float
-    noise: Matrix
     head: Head
     weighing: Weighing
     meaning: Meaning | None = None
@@ -110,7 +107,6 @@ class LearnedModel:
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "centre": self.centre,
-            "noise": self.noise,
             "weights": self.weights,
             "centres": self.clusters.centres,
             "cluster_gains": self.cluster_gains,
@@ -150,7 +146,6 @@ class LearnedModel:
             arrays["cluster_gains"],
             arrays["centre"],
             settings["temperature"],
-            arrays["noise"],
             settings["head"],
             Weighing(**{**weighing, "settings": averaged, "plain": tuple(weighing["plain"])}),
             checked_meaning(settings["embedding"]) if "embedding" in settings else None,
@@ -184,19 +179,18 @@ def fit_learned(
     if len(log.teachers) == 1 or folds.max() == 0 or _constant(log.rewards):
         level = float(np.nanmean(log.rewards))
         weighing = Weighing("fixed", level, level, level, float("inf"))
-        noise = error_covariance(log.rewards, means.rows(tags))
-        return _without_features(log, means, (1.0, noise), head, weighing)
+        return _without_features(log, means, 1.0, head, weighing)
     vectors = None if meaning is None else meaning(log.prompts.texts)
     centre = np.zeros(0, np.float32) if vectors is None else vectors.mean(axis=0)
     design = Design.of(log.prompts, None if vectors is None else centred(vectors, centre))
     clusters = Clusters.of(design.counts, seed=seed)
     found = held_out(log, design, clusters, folds, head)
     weighing, expected = _weighed(log, found)
-    spread = _temperature(expected, log.rewards), error_covariance(log.rewards, expected)
+    temperature = _temperature(expected, log.rewards)
     if weighing.trusted == "single":
         means = PooledMeans.of(tags, log.rewards, borrowed=np.inf)
     if weighing.trusted != "learned":
-        return _without_features(log, means, spread, head, weighing)
+        return _without_features(log, means, temperature, head, weighing)
     weights = np.zeros((design.width, len(log.teachers)), np.float32)
     for setting, times in _times(weighing.settings).items():
         share = np.float32(times / len(weighing.settings))
@@ -209,21 +203,17 @@ def fit_learned(
         weights = weights[: len(design.shared) + len(design.paired)]
         centre = centre[:0]
     features_part = (design.shared, design.paired, weights, clusters, gains, centre)
-    return LearnedModel(log.teachers, means, *features_part, *spread, head, weighing, meaning)
+    return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing, meaning)
 
 
 def _without_features(
-    log: RewardLog,
-    means: PooledMeans,
-    spread: tuple[float, Matrix],
-    head: Head,
-    weighing: Weighing,
+    log: RewardLog, means: PooledMeans, temperature: float, head: Head, weighing: Weighing
 ) -> LearnedModel:
-    """A model that knows the means alone, with its temperature and its noise."""
+    """A model that knows the means alone."""
     none = np.zeros((0, len(log.teachers)), np.float32)
     nowhere = Clusters(Projection(_NO_FEATURES), np.zeros((0, DIMENSIONS), np.float32))
     plain = (_NO_FEATURES, _NO_FEATURES, none, nowhere, none, np.zeros(0, np.float32))
-    return LearnedModel(log.teachers, means, *plain, *spread, head, weighing)
+    return LearnedModel(log.teachers, means, *plain, temperature, head, weighing)
 
 
 def _times(settings: tuple[tuple[float, ...], ...]) -> dict[Setting, int]:

@@ -14,7 +14,6 @@ from arbitrage.routers.fitted import FittedParams, FittedRouter
 from arbitrage.routers.fitting import LearnedModel
 from arbitrage.routers.meaning import meaning_of
 from arbitrage.routers.pooling import Matrix
-from arbitrage.routers.sets import best_sets
 
 
 class LearnedParams(FittedParams):
@@ -23,7 +22,7 @@ class LearnedParams(FittedParams):
     choose: Literal["best", "draw", "set"] = Field(  # type: ignore[assignment]
         "best",
         description="Everything to the best teacher, a share to each by its chance, or evenly to "
-        "the teachers whose best answer is expected to be worth most.",
+        "the best few.",
     )
     set_size: int = Field(
         2, ge=1, description="Teachers in a set; draw as many with teachers_per_prompt."
@@ -46,9 +45,9 @@ class Learned(FittedRouter):
     Reads: text, language, task; an artefact written by `arbitrage router fit --kind learned`.
     Probabilities: 1 for the teacher with the best expected reward less cost_weight x cost (ties to
         the cheaper), or with choose = "draw" how likely each is the best, or with choose = "set" an
-        even share to each of the set_size teachers whose best answer is expected to be worth most;
-        0 for a teacher never rated in the language. A language that was not in the fit gets the
-        estimate of its family, else of all.
+        even share to each of the set_size teachers expected to be worth most; 0 for a teacher never
+        rated in the language. A language that was not in the fit gets the estimate of its family,
+        else of all.
     Blind spots: where cross-validation finds no signal it is `fixed`, or the best single teacher.
         Past 3,000 characters it reads the first 2,000 and the last 1,000.
     """
@@ -69,10 +68,11 @@ class Learned(FittedRouter):
     def _shares(self, worth: Matrix) -> Matrix:
         if self.params.choose != "set":
             return super()._shares(worth)
-        # `worth` is in units of the temperature. Every teacher of a set is paid, the best or not.
-        noise = self.model.noise[np.ix_(self._columns, self._columns)]
-        noise = noise / self.model.temperature**2
-        price = self.params.cost_weight * self._costs / self.model.temperature
-        chosen = best_sets(worth + price, noise, self.params.set_size, price).astype(np.float64)
+        # By worth, then the cheaper, as `best_column` has it.
+        order = np.argsort(self._costs, kind="stable")
+        ranked = order[np.argsort(-worth[:, order], axis=1, kind="stable")]
+        chosen = np.zeros(worth.shape)
+        np.put_along_axis(chosen, ranked[:, : self.params.set_size], 1.0, axis=1)
+        chosen[~np.isfinite(worth)] = 0
         shares: Matrix = chosen / np.maximum(chosen.sum(axis=1, keepdims=True), 1)
         return shares
