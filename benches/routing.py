@@ -170,7 +170,7 @@ def measured_board(
     meaning: Meaning | None,
 ) -> list[dict[str, Any]]:
     folds = modulo(log) if name in BY_TASK else FOLDS
-    if meaning is not None and any(log.prompts.texts):
+    if meaning is not None and any(log.prompts.texts) and EMBEDDED not in routers:
         routers = (*routers, EMBEDDED)
     found = cross_validated(log, routers, folds=folds, meaning=meaning)
     summary = summarised(found)

@@ -89,8 +89,8 @@ def fit_artefact(
 
     Of `fixed`, which is a table, router.toml holds the [router] section of a run besides.
 
-    With `meaning`, embeddings are features of `learned` too; the card says which, and the metrics
-    have the router without them beside it.
+    With `meaning`, embeddings are features of `learned` too. The card names them under "embeddings"
+    (null where they are not used, for want of any gain); the metrics have both routers.
 
     Raises UnknownNameError for a kind that is not fixed, learned, nearest or cluster; ConfigError
     for embeddings of another kind than learned; OutputError.
@@ -108,7 +108,7 @@ def fit_artefact(
         "kind": kind,
         "version": VERSIONS.get(kind, VERSION),
         "features": IDENTITY,
-        "embeddings": None if meaning is None else meaning.identity,
+        "embeddings": model.settings().get("embedding", {}).get("identity"),
         "teachers": list(model.teachers),
         "training": {
             "digest": log.digest,
