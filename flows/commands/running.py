@@ -13,11 +13,11 @@ from rich.console import Console
 from arbitrage.config import RunConfig, load_config
 from arbitrage.errors import ConfigError, InterruptedRunError
 from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath, wide_console
+from arbitrage.flows.commands.shortfall import exit_on_shortfall
 from arbitrage.flows.settings import prepare_prefect
 from arbitrage.infra.interrupt import stopping_on_signals
 from arbitrage.infra.store.s3.place import S3Place
 
-SHORTFALL = 3
 _HAPPENS = {
     "new": "new run",
     "continued": "continuing the unfinished run",
@@ -39,6 +39,7 @@ def run(
 
     Example: arbitrage run run.toml --set run.samples=4
     """
+    from arbitrage.infra.report.outcome import Outcome
     from arbitrage.infra.store.begin import check_output, foresee
 
     checked = load_config(config, overrides or [])
@@ -51,7 +52,7 @@ def run(
         _distill(say, checked, path.name, new)
     manifest = show_run(path)
     typer.echo(str(path))
-    exit_on_shortfall(say, checked, manifest)
+    exit_on_shortfall(Outcome.of(manifest).shortfalls)
 
 
 def decide(
@@ -70,6 +71,7 @@ def decide(
     Example: arbitrage decide runs/demo --set filters.length.min_words=20
     """
     from arbitrage.flows.redecide import redecide
+    from arbitrage.infra.report.limits import shortfalls
 
     if in_place and run_id is not None:
         raise ConfigError(
@@ -79,9 +81,7 @@ def decide(
     path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
     manifest = show_run(path)
     typer.echo(str(path))
-    if say_short(Console(stderr=True, soft_wrap=True), manifest):
-        sys.stdout.flush()
-        raise typer.Exit(SHORTFALL)
+    exit_on_shortfall([f"short: {sentence}" for sentence in shortfalls(manifest)])
 
 
 def show_run(path: Path | S3Place) -> dict[str, Any]:
@@ -105,57 +105,6 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
         )
     console.print(f"\nReport: {path}/report.html", highlight=False, soft_wrap=True)
     return manifest
-
-
-def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any]) -> None:
-    """Exit 3, and say so: a teacher died, the budget ran out, more failed than tolerated, or an
-    exact run has not what was wanted."""
-    from arbitrage.infra.generation.budget import SPENT
-
-    totals, deaths = manifest["totals"], manifest.get("deaths", [])
-    for death in deaths:
-        say.print(
-            f"dead teacher: {death['teacher']} ({death['reason']}): {death['rerouted']} of its "
-            f"candidates were asked of others, {death['failed']} failed.",
-            highlight=False,
-            markup=False,
-        )
-    share = totals["failed"] / totals["requested"] if totals["requested"] else 1.0
-    unasked = sum(cell["failures"].get(SPENT, 0) for cell in manifest["counts"]["cells"])
-    if unasked:
-        say.print(
-            f"budget: {_budget(config)} is spent ({totals['cost_usd'] or 0:.4f} USD): {unasked} of "
-            f"{totals['requested']} requested candidates were not asked for ({SPENT}).",
-            highlight=False,
-        )
-    too_many = share > config.run.max_failed_share
-    short = say_short(say, manifest)
-    if not (unasked or too_many or deaths or short):
-        return
-    if unasked or too_many:
-        say.print(
-            f"shortfall: {totals['failed']} of {totals['requested']} requested candidates failed "
-            f"({share:.1%}, tolerated {config.run.max_failed_share:.1%}: run.max_failed_share).",
-            highlight=False,
-        )
-    sys.stdout.flush()
-    raise typer.Exit(SHORTFALL)
-
-
-def say_short(say: Console, manifest: dict[str, Any]) -> bool:
-    """Say which languages of an exact run fell short and why; whether any did."""
-    from arbitrage.infra.report.limits import shortfalls
-
-    sentences = shortfalls(manifest)
-    for sentence in sentences:
-        say.print(f"short: {sentence}", highlight=False, markup=False)
-    return bool(sentences)
-
-
-def _budget(config: RunConfig) -> str:
-    limits = config.run.model_dump(include={"budget_usd", "budget_tokens", "budget_requests"})
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    return ", ".join(f"run.{name} = {limit:g}" for name, limit in given.items())
 
 
 def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
