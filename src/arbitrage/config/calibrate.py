@@ -37,16 +37,6 @@ class CalibrateConfig(Strict):
         None, description="Mean reward, held out, below which no artefact takes over."
     )
 
-    @field_validator("artefact")
-    @classmethod
-    def _is_local(cls, value: str | None) -> str | None:
-        if value and "://" in value:
-            raise ValueError(
-                f'"{value}": the artefact in use is replaced by renaming, on a local disk; copy it '
-                "to the store afterwards and name that in router.artefact"
-            )
-        return value
-
     @field_validator("reward")
     @classmethod
     def _names_measures(cls, value: str | dict[str, float] | None) -> str | dict[str, float] | None:
