@@ -80,8 +80,7 @@ def told(where: str, error: Exception) -> StorageError:
     if code in _CREDENTIALS:
         return StorageError(
             f'"{where}": the credentials are not valid: {why}.',
-            mend="Renew them (environment, profile, role or secret_block), then run the same "
-            "command again.",
+            mend="Renew them (environment, profile, role or secret_block).",
         )
     if code in _DENIED:
         return StorageError(
@@ -98,7 +97,7 @@ def told(where: str, error: Exception) -> StorageError:
     if code == "RequestTimeTooSkewed":
         return StorageError(
             f"\"{where}\": this machine's clock is not the store's: {why}.",
-            mend="Set the clock, then run the same command again.",
+            mend="Set the clock.",
         )
     # Without a status the store was not reached, or broke off in mid-answer.
     passing = (

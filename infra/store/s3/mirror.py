@@ -159,8 +159,8 @@ class Mirror:
         ending = self._ending.is_set()
         return min(_LAST_PATIENCE_S, self._storage.give_up_s) if ending else self._storage.give_up_s
 
-    def _said(self, error: StorageError) -> OutputError:
-        return OutputError(
+    def _said(self, error: StorageError) -> StorageError:
+        return StorageError(
             f"{error.what} Everything finished is saved in {self._folder.root}.", mend=error.mend
         )
 
