@@ -51,12 +51,13 @@ class FittedParams(RouterParams):
     @classmethod
     def _pinned(cls, values: Any) -> Any:
         """Take the artefact's checksum into the params, so that a run with another artefact is
-        another run. An artefact that cannot be read is left for loading to complain of."""
+        another run. An artefact that cannot be read is left for loading to complain of; a store
+        that cannot be reached is not, as the run would be taken for another."""
         if isinstance(values, dict) and values.get("artefact_sha256") is None:
             try:
                 card = orjson.loads(card_bytes(str(values.get("artefact"))))
                 return {**values, "artefact_sha256": str(card["sha256"])}
-            except (RouterError, OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError):
                 return values
         return values
 

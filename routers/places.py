@@ -18,7 +18,7 @@ _SCHEME = "s3://"
 
 
 def card_bytes(address: str) -> bytes:
-    """The card of an artefact, in a folder or below an s3:// address; OSError where it is not.
+    """The card of an artefact, in a folder or below an s3:// address; OSError where none is.
 
     Raises RouterError where the store cannot be reached.
     """
@@ -87,14 +87,16 @@ def _nothing_at(address: str, error: Exception) -> RouterError:
 
 @contextmanager
 def _told(address: str) -> Iterator[Any]:
-    """An s3fs filesystem; what it raises beyond OSError is told."""
+    """An s3fs filesystem; what it raises beyond FileNotFoundError is told."""
     import botocore.exceptions  # noqa: PLC0415 - a quarter of a second to import
     import fsspec  # noqa: PLC0415
 
     try:
-        # Listings are not used, and a promoted artefact must be seen.
-        yield fsspec.filesystem("s3", use_listings_cache=False)
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        # Made anew each time: the environment may name another store by now.
+        yield fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
+    except FileNotFoundError:
+        raise
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError) as error:
         raise RouterError(
             f'the router artefact "{address}" cannot be reached: {error}.',
             mend="Check AWS_ENDPOINT_URL, and the credentials in the environment or AWS_PROFILE.",
