@@ -63,9 +63,10 @@ def _bring(address: str, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with _told(address) as filesystem:
         try:
-            _write(folder / name, filesystem.cat_file(_key(address, name)))
+            data = filesystem.cat_file(_key(address, name))
         except FileNotFoundError as error:
             raise _nothing_at(address, error) from None
+    _write(folder / name, data)
 
 
 def _write(path: Path, data: bytes) -> None:
