@@ -13,7 +13,6 @@ _CREDENTIALS = {
     "TokenRefreshRequired",
     "InvalidToken",
     "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
     "AuthFailure",
 }
 # Of a condition or a call that the store does not know.
@@ -76,6 +75,12 @@ def told(where: str, error: Exception) -> StorageError:
             f'"{where}": no credentials were found: {error}.'.replace("..", "."),
             mend="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
             "run.storage.profile, or run.storage.secret_block.",
+        )
+    if code == "SignatureDoesNotMatch":
+        return StorageError(
+            f'"{where}": the store does not accept how the call was signed: {why}.',
+            mend="Check the secret key. A store that does not know today's checksums says so too: "
+            "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
         )
     if code in _CREDENTIALS:
         return StorageError(
