@@ -12,8 +12,6 @@ _CREDENTIALS = {
     "RequestExpired",
     "TokenRefreshRequired",
     "InvalidToken",
-    "InvalidAccessKeyId",
-    "AuthFailure",
 }
 # Of a condition or a call that the store does not know.
 _UNKNOWN = {"NotImplemented", "501", "MethodNotAllowed", "405", "MissingContentMD5"}
@@ -48,6 +46,32 @@ _NO_CREDENTIALS = {
     "UnauthorizedSSOTokenError",
     "ConfigNotFound",
 }
+# Codes, what they say, the mend.
+_REFUSALS = (
+    (
+        _CREDENTIALS,
+        "the credentials are not valid",
+        "Renew them (environment, profile, role or secret_block).",
+    ),
+    (
+        {"InvalidAccessKeyId", "AuthFailure"},
+        "the store does not know these credentials",
+        "Check them, and that AWS_ENDPOINT_URL or run.storage.endpoint_url names the store they "
+        "are for.",
+    ),
+    (
+        {"SignatureDoesNotMatch"},
+        "the store does not accept how the call was signed",
+        "Check the secret key. A store that does not know today's checksums says so too: set "
+        "AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
+    ),
+    (
+        _DENIED,
+        "access is denied",
+        "Allow these credentials to get, put, list and delete objects there.",
+    ),
+    ({"RequestTimeTooSkewed"}, "this machine's clock is not the store's", "Set the clock."),
+)
 _FIRST_SERVER_ERROR = 500
 
 
@@ -76,33 +100,15 @@ def told(where: str, error: Exception) -> StorageError:
             mend="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
             "run.storage.profile, or run.storage.secret_block.",
         )
-    if code == "SignatureDoesNotMatch":
-        return StorageError(
-            f'"{where}": the store does not accept how the call was signed: {why}.',
-            mend="Check the secret key. A store that does not know today's checksums says so too: "
-            "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required.",
-        )
-    if code in _CREDENTIALS:
-        return StorageError(
-            f'"{where}": the credentials are not valid: {why}.',
-            mend="Renew them (environment, profile, role or secret_block).",
-        )
-    if code in _DENIED:
-        return StorageError(
-            f'"{where}": access is denied: {why}.',
-            mend="Allow these credentials to get, put, list and delete objects there.",
-        )
+    for codes, what, mend in _REFUSALS:
+        if code in codes:
+            return StorageError(f'"{where}": {what}: {why}.', mend=mend)
     if code == "NoSuchBucket":
         # Swift says so of a bucket that is there while one of its servers is away.
         return StorageError(
             f'"{where}": there is no such bucket.',
             mend="Create it, or fix run.output or the endpoint.",
             passing=True,
-        )
-    if code == "RequestTimeTooSkewed":
-        return StorageError(
-            f"\"{where}\": this machine's clock is not the store's: {why}.",
-            mend="Set the clock.",
         )
     # Without a status the store was not reached, or broke off in mid-answer.
     passing = (

@@ -9,10 +9,12 @@ import orjson
 import pytest
 
 from arbitrage.errors import DamagedRunError, RunConflictError
+from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.s3.bucket import Read
 from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.lease import Lease
 from arbitrage.infra.store.s3.log import CommitLog
+from arbitrage.infra.store.s3.mirror import Mirror
 from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.s3.state import Change, Piece
 
@@ -153,3 +155,32 @@ def test_a_lease_counts_the_seconds_a_machine_slept(monkeypatch: pytest.MonkeyPa
     other.acquire()
     with pytest.raises(RunConflictError, match="is being written by process"):
         lease.renew()
+
+
+def test_a_writer_that_slept_through_its_lease_leaves_the_files_of_another_alone(
+    tmp_path: Path,
+) -> None:
+    bucket = MemoryBucket()
+    ours = Lease(bucket, PLACE, 30.0, settle_s=0.0)
+    ours.acquire()
+    folder = Folder(tmp_path / "one")
+    folder.make()
+    name = "candidates/part-00000.arrow"
+    (folder / name).parent.mkdir()
+    folder.write_bytes(name, b"ours")
+    entry = folder.entry(name, 0).to_json()
+    mirror = Mirror(folder, PLACE, bucket, log_of(bucket), ours)
+    key = PLACE.key(name)
+    mirror._upload_final([entry])
+    assert bucket.objects[key] == b"ours"
+    bucket.objects[key] = b"left by a try that was never committed"
+    mirror._upload_final([entry])
+    assert bucket.objects[key] == b"ours"
+    bucket.objects[key] = b"theirs"
+    bucket.objects[PLACE.key("unfinished/lease.json")] = orjson.dumps(
+        {"token": "theirs", "pid": 1, "host": "elsewhere"}
+    )
+    assert ours.held  # as far as this machine can tell
+    with pytest.raises(RunConflictError, match="is being written by process 1 on elsewhere"):
+        mirror._upload_final([entry])
+    assert bucket.objects[key] == b"theirs"
