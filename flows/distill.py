@@ -12,6 +12,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_block
 from arbitrage.config import RunConfig
 from arbitrage.filters.scoring import run_filters
 from arbitrage.infra.generation.waves import waves

@@ -13,7 +13,7 @@ from arbitrage.config import RunConfig, TeacherConfig, load_config
 from arbitrage.errors import ArbitrageError
 from arbitrage.filters.base import Batch, FilterParams
 from arbitrage.filters.scoring import built_filter, measure
-from arbitrage.infra.sources import SourceSummary, check_source
+from arbitrage.infra.sources import SourceSummary, check_source, source_options
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
@@ -89,7 +89,7 @@ def _route_nothing(config: RunConfig) -> str:
 
 def _look_at_source(config: RunConfig, languages: set[str]) -> str:
     """Describe the source, and add the languages of its first rows to `languages`."""
-    summary = check_source(config.prompts)
+    summary = check_source(config.prompts, storage_options=source_options(config))
     languages.update(summary.sample.prompts["language"].to_pylist())
     return describe(summary)
 

@@ -16,6 +16,7 @@ from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath, wid
 from arbitrage.flows.commands.shortfall import exit_on_shortfall
 from arbitrage.flows.settings import prepare_prefect
 from arbitrage.infra.interrupt import stopping_on_signals
+from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.place import S3Place
 
 _HAPPENS = {
@@ -127,6 +128,9 @@ def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
         except AllTeachersDeadError as error:
             go_on = f"continue with: {_how_to_go_on(run_id)}"
             raise AllTeachersDeadError.of(error.deaths, go_on) from None
+        except StorageError as error:
+            go_on = f"{error.mend} Then continue with: {_how_to_go_on(run_id)}"
+            raise StorageError(error.what, mend=go_on) from None
 
 
 def _how_to_go_on(run_id: str) -> str:

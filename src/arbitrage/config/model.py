@@ -50,6 +50,7 @@ _OPERATIONAL = {
         "dead_after_s",
     },
     "router": {"reroute"},
+    "prompts": {"storage"},
 }
 
 
@@ -91,6 +92,9 @@ class PromptsConfig(Strict):
     id: str | None = Field(None, description='"column:NAME" of the prompt id.')
     language: str = Field("column:language", description='"column:NAME", "detect" or a BCP-47 tag.')
     limit: int | None = Field(None, ge=1, description="Read at most this many rows.")
+    storage: Storage | None = Field(
+        None, description="How an s3:// source is reached; default: as run.storage says."
+    )
     where: str | None = Field(None, description="SQL condition on the source's columns.")
     max_characters: int = Field(1_000_000, ge=1, description="Longer prompts go to the graveyard.")
 
@@ -340,7 +344,7 @@ class RunConfig(Strict):
         """Hash of everything that changes what a run holds; operational keys are left out."""
         data = self.resolved()
         data.pop("calibrate", None)  # what a router was fitted with is in its artefact
-        for section in ("run", "router"):
+        for section in ("run", "router", "prompts"):
             values = data[section].items()
             data[section] = {k: v for k, v in values if k not in _OPERATIONAL[section]}
         data["teachers"] = [
