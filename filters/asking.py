@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import Field, field_validator
@@ -28,11 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class ServerParams(FilterParams):
-    """Where the server is and how patient to be; each filter that asks one adds its own."""
+    """Where the server is and how patient to be; each filter that asks one adds its own.
+
+    `judges`: whether what it says is an opinion of an answer, so that it may evaluate.
+    """
+
+    judges: ClassVar[bool] = True
 
     base_url: str = Field(pattern=r"^https?://[^\s?#]+$", description="Address, with its /v1.")
     model: str = Field(min_length=1, description="The model's name at the server.")
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
+    family: str | None = Field(None, description="Of the model, such as qwen; default: its name's.")
     api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
     concurrency: int = Field(16, ge=1, le=1024, description="Most questions at the same time.")
     timeout_s: float = Field(120.0, gt=0, description="For one answer, from asking to its end.")
@@ -54,7 +60,7 @@ class ServerParams(FilterParams):
     @classmethod
     def operational_fields(cls) -> frozenset[str]:
         asked_how = {"base_url", "api_key_env", "concurrency", "timeout_s", "retries", "patience"}
-        return frozenset(asked_how)
+        return frozenset(asked_how | {"family"})
 
     @property
     def root(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +24,8 @@ _NONE_KEPT = -9999.0
 
 class LikelihoodParams(ServerParams):
     """The student's server, and how a prompt and its answer are put together."""
+
+    judges: ClassVar[bool] = False
 
     api: Literal["chat", "completions"] = Field(
         "chat", description="By the student's chat template, or as plain text for a base model."

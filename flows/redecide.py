@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.config import RunConfig, load_config, parse_config
+from arbitrage.filters.independence import check_rewards
 from arbitrage.infra.store import FinishedRun, open_run
 from arbitrage.infra.store.again import begin_again, check_same_generation, stage_shard
 from arbitrage.infra.store.deaths import carry_deaths
@@ -42,6 +43,7 @@ def redecide(
         else load_config(config, overrides)
     )
     check_same_generation(finished, wanted)
+    check_rewards(wanted)
     opened = begin_again(finished, wanted, run_id=run_id, in_place=in_place)
     with closing(opened):
         path = decide_again(finished, opened.run)

@@ -24,6 +24,7 @@ from arbitrage.infra.store.publish import (
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.store.usage import read_usage
 from arbitrage.tasks.policy import unfinished, worth_retrying
+from arbitrage.tasks.trust import reward_content
 
 
 @task(
@@ -44,6 +45,7 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
     asked = routed_by_language(run, shards)
     content["limits"] = limit_rows(run.config.select, run.limits(), asked, counts)
+    content["rewards"] = reward_content(run.config, counts)
     texts = {
         layout.CARD: render_card(run.folder.root, content),
         layout.REPORT: render_report(run.folder.root, content),

@@ -39,6 +39,7 @@ def run(
 
     Example: arbitrage run run.toml --set run.samples=4
     """
+    from arbitrage.filters.independence import check_rewards
     from arbitrage.infra.store.begin import check_output, foresee
 
     checked = load_config(config, overrides or [])
@@ -47,6 +48,7 @@ def run(
     how, path = foresee(checked, run_id, new=new)
     say.print(f"{_HAPPENS[how]} {path}", highlight=False)
     if how != "finished":
+        check_rewards(checked)
         check_output(checked)
         _distill(say, checked, path.name, new)
     manifest = show_run(path)
@@ -87,6 +89,7 @@ def decide(
 def show_run(path: Path | S3Place) -> dict[str, Any]:
     """Print the table of a finished run and how to load its views; returns its manifest."""
     from arbitrage.infra.report.counts import Counts
+    from arbitrage.infra.report.rewards import reward_sentences
     from arbitrage.infra.report.table import rich_table
     from arbitrage.infra.report.unknown import unknown_sentences
     from arbitrage.infra.store import open_run
@@ -97,6 +100,8 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
     console.print(rich_table(counts, width=console.width))
     for sentence in unknown_sentences(manifest):
         console.print(f"unknown language {sentence}", highlight=False, markup=False)
+    for sentence in reward_sentences(manifest):
+        console.print(f"reward {sentence}", highlight=False, markup=False)
     for name, view in manifest["views"].items():
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)

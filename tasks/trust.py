@@ -1,0 +1,65 @@
+"""What a run's manifest says of its rewards: who decided where, who evaluated, what is to be said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arbitrage import registry
+from arbitrage.config import RunConfig
+from arbitrage.config.rewards import reward_filters
+from arbitrage.filters.independence import cast_of, family_flags
+from arbitrage.filters.trust import reward_uses, rulings_of
+from arbitrage.infra.report.counts import NO_LANGUAGE, Counts
+from arbitrage.infra.views.units import reads_units
+
+
+def reward_content(config: RunConfig, counts: Counts) -> dict[str, Any]:
+    """The manifest's `rewards`, JSON-like: `audit`, `floor`, `uses` (see `rulings_of`, with
+    `unranked`: kept candidates that nothing ordered), `models` and `flags`."""
+    given = config.rewards
+    tags = [tag for tag in counts.languages if tag != NO_LANGUAGE]
+    uses = rulings_of(config, tags, _alone(config))
+    for use in uses:
+        for tag, found in use["languages"].items():
+            kept = counts.total(language=tag).kept
+            found["unranked"] = kept if found["used"] is None else 0
+    audited = given.audited if given else None
+    return {
+        "audit": [
+            {"path": path, "sha256": checksum}
+            for path, checksum in zip(audited.paths, audited.sha256, strict=True)
+        ]
+        if audited
+        else [],
+        "floor": given.floor if given and audited else None,
+        "uses": uses,
+        "models": cast_of(config).to_json(),
+        "flags": [*_never_audited(config), *family_flags(config)],
+    }
+
+
+def _alone(config: RunConfig) -> list[str]:
+    """Views in which nothing stands in for the reward."""
+    built = {
+        name: registry.views.get(name).plugin(params) for name, params in config.view_params.items()
+    }
+    return [f"views.{name}" for name, view in built.items() if reads_units(view)]
+
+
+def _never_audited(config: RunConfig) -> list[dict[str, str]]:
+    """A model's opinion decides, and nobody has looked whether it is right in any language."""
+    if config.rewards is not None and config.rewards.audited is not None:
+        return []
+    models = {item.name.removeprefix("filters.") for item in cast_of(config).choosing}
+    told = [
+        f"{where} ({', '.join(reward_filters(reward))})"
+        for where, reward in reward_uses(config).items()
+        if models.intersection(reward_filters(reward))
+    ]
+    if not told:
+        return []
+    says = (
+        f"what decides in {'; '.join(told)} was never audited: how often it is right in each "
+        "language is not known. See docs/reward-audit.md."
+    )
+    return [{"kind": "no_audit", "says": says}]
