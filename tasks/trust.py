@@ -1,4 +1,4 @@
-"""What a run's manifest says of its rewards: who decided where, who evaluated, what is to be said."""
+"""What a run's manifest says of its rewards: who decided where, who evaluated, with what doubts."""
 
 from __future__ import annotations
 

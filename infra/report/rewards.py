@@ -8,7 +8,7 @@ from typing import Any
 
 NOTHING = "nothing"
 # Standings in which the reward that is asked for does not decide.
-_REFUSED = {"below_floor": "below the floor", "not_audited": "never audited"}
+_REFUSED = {"below_floor": "is below the floor", "not_audited": "was never audited"}
 _TRUSTED = "taken_on_trust"
 
 
@@ -53,12 +53,10 @@ def reward_rows(manifest: Mapping[str, Any]) -> list[RewardRow]:
 def reward_sentences(manifest: Mapping[str, Any]) -> list[str]:
     """What must not be overlooked: where a reward did not decide, and the flags.
 
-    >>> found = {"standing": "below_floor", "used": None, "accuracy": 0.55, "low": 0.5, "pairs": 200,
-    ...     "unranked": 12}
+    >>> found = {"standing": "not_audited", "used": None, "low": None, "unranked": 12}
     >>> use = {"where": "views.kto", "reward": "maximize:judge.score", "languages": {"ar": found}}
-    >>> reward_sentences({"rewards": {"audit": ["a.json"], "floor": 0.6, "uses": [use]}})[0]
-    'views.kto: maximize:judge.score is below the floor 0.6 in ar 55.0% (from 50.0%) of 200; nothing \
-decided there, 12 kept candidates are in no order.'
+    >>> reward_sentences({"rewards": {"audit": ["a.json"], "uses": [use]}})[0].split("; ")[0]
+    'views.kto: maximize:judge.score was never audited in ar'
     """
     section = manifest.get("rewards") or {}
     said = []
@@ -69,7 +67,7 @@ decided there, 12 kept candidates are in no order.'
                 f", {row.unranked:,} kept candidates are in no order" if row.used == NOTHING else ""
             )
             said.append(
-                f"{row.where}: {row.reward} is {_REFUSED[row.standing]}{floor} in {row.told}; "
+                f"{row.where}: {row.reward} {_REFUSED[row.standing]}{floor} in {row.told}; "
                 f"{row.used} decided there{unranked}."
             )
         elif row.standing == _TRUSTED:
