@@ -98,6 +98,12 @@ def check_rewards(config: RunConfig) -> None:
     """ConfigError where a reward may decide nowhere, or is evaluated by one of its own family."""
     check_audit(config)
     check_families(config)
+    for name, params in config.filter_params.items():
+        if isinstance(params, ServerParams) and params.price is None and config.run.budget_usd:
+            raise ConfigError(
+                f"run.budget_usd is set and what [filters.{name}] costs is not known.",
+                mend=f"Set filters.{name}.cost_per_million_tokens, or 0 where it costs nothing.",
+            )
 
 
 def check_families(config: RunConfig) -> None:

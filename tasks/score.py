@@ -13,6 +13,7 @@ from arbitrage.filters.selection import weighted_measures
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
+from arbitrage.tasks.generate import paying
 from arbitrage.tasks.policy import unfinished
 
 
@@ -31,7 +32,7 @@ def commit_scores(run: Run, shard: int, candidates: pa.Table, details: pa.Table)
     Filters over the whole run only sketch it: tasks/match.py gives their scores.
     """
     sketches: Sketches = {}
-    with closing(run.answers(shard)) as answers:
+    with paying(run) as purse, closing(run.answers(shard, purse)) as answers:
         scored = score_table(candidates, run.prompts(shard), run.config, sketches, answers)
     if sketches:
         run.sketches.write(layout.sketch_part(shard), sketch_keys(scored), sketches)

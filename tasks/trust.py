@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 from arbitrage import registry
 from arbitrage.config import RunConfig
 from arbitrage.config.rewards import reward_filters
+from arbitrage.filters.asking import ServerParams
 from arbitrage.filters.independence import cast_of, family_flags
 from arbitrage.filters.trust import reward_uses, rulings_of
 from arbitrage.infra.report.counts import NO_LANGUAGE, Counts
+from arbitrage.infra.store import layout
+from arbitrage.infra.store.run import Run
 from arbitrage.infra.views.units import reads_units
 
 
@@ -36,6 +41,24 @@ def reward_content(config: RunConfig, counts: Counts) -> dict[str, Any]:
         "models": cast_of(config).to_json(),
         "flags": [*_never_audited(config), *family_flags(config)],
     }
+
+
+def unscored_causes(run: Run, shards: int) -> dict[str, dict[str, int]]:
+    """Filter that asks a server -> cause -> candidates without a whole score for that cause."""
+    names = [
+        n for n, params in run.config.filter_params.items() if isinstance(params, ServerParams)
+    ]
+    if not names:
+        return {}
+    files = [run.folder / layout.part("candidates", shard) for shard in range(shards)]
+    frame = pl.scan_ipc(files)
+    found = {}
+    for name in names:
+        column = f"{name}.cause"
+        counted = frame.select(pl.col(column).drop_nulls().value_counts(sort=True)).collect()
+        rows = [row[column] for row in counted.to_dicts()]
+        found[name] = {row[column]: row["count"] for row in rows}
+    return {name: causes for name, causes in found.items() if causes}
 
 
 def _alone(config: RunConfig) -> list[str]:

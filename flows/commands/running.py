@@ -133,9 +133,18 @@ def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any])
             f"{totals['requested']} requested candidates were not asked for ({SPENT}).",
             highlight=False,
         )
+    unpaid = sum(
+        causes.get("budget_spent", 0)
+        for causes in manifest.get("rewards", {}).get("unscored", {}).values()
+    )
+    if unpaid:
+        say.print(
+            f"budget: {_budget(config)} is spent: {unpaid} scores were not asked for.",
+            highlight=False,
+        )
     too_many = share > config.run.max_failed_share
     short = say_short(say, manifest)
-    if not (unasked or too_many or deaths or short):
+    if not (unasked or too_many or deaths or short or unpaid):
         return
     if unasked or too_many:
         say.print(

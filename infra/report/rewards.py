@@ -75,6 +75,9 @@ def reward_sentences(manifest: Mapping[str, Any]) -> list[str]:
                 f"{row.where}: {row.reward} decided in {row.told} and was never audited there "
                 '(rewards.unaudited = "trust").'
             )
+    for name, causes in section.get("unscored", {}).items():
+        lost = ", ".join(f"{cause} {count:,}" for cause, count in causes.items())
+        said.append(f"filters.{name}: candidates without a whole score: {lost}.")
     return [*said, *(f"{flag['kind']}: {flag['says']}" for flag in section.get("flags", []))]
 
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import DamagedRunError
+from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.answers import AnswerJournal
 from arbitrage.infra.store.files import Folder
@@ -168,9 +169,9 @@ class Run:
         order = [(name, "ascending") for name in ("position", "teacher", "sample_index")]
         return table.append_column("position", position).sort_by(order).drop_columns(["position"])
 
-    def answers(self, shard: int) -> AnswerJournal:
+    def answers(self, shard: int, purse: Purse | None = None) -> AnswerJournal:
         """What servers answered about the shard's candidates so far; to be closed."""
-        return AnswerJournal(self.folder / layout.answers(shard))
+        return AnswerJournal(self.folder / layout.answers(shard), purse)
 
     def is_scored(self, shard: int) -> bool:
         return self.folder.exists(layout.staged("scored", shard))
