@@ -70,6 +70,11 @@ class ServerParams(FilterParams):
         asked_how = {"base_url", "api_key_env", "concurrency", "timeout_s", "retries", "patience"}
         return frozenset(asked_how | {"family", "cost_per_million_tokens"})
 
+    @property
+    def compares_answers(self) -> bool:
+        """Whether a score depends on the other answers to the prompt."""
+        return False
+
     def asking(self, answers: int) -> Asking:
         """What is asked about so many answers to one prompt."""
         raise NotImplementedError

@@ -55,6 +55,10 @@ class JudgeParams(ServerParams):
     )
     min_score: float | None = Field(None, description="Least score of a kept answer.")
 
+    @property
+    def compares_answers(self) -> bool:
+        return self.way != "pointwise"
+
     def asking(self, answers: int) -> Asking:
         around = self.files_read().get(f"{self.way}.jinja", "")
         if self.way == "pointwise":

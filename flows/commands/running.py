@@ -62,10 +62,15 @@ def decide(
         Path | None, typer.Argument(metavar="CONFIG", help="New thresholds, selection, views.")
     ] = None,
     overrides: Overrides = None,
+    *,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Replace the run's decisions.")
     ] = False,
     run_id: Annotated[str | None, typer.Option(help="Name of the new run folder.")] = None,
+    retry_unanswered: Annotated[
+        bool,
+        typer.Option("--retry-unanswered", help="Ask reward servers again where they gave none."),
+    ] = False,
 ) -> None:
     """Decide a finished run again from its stored scores. Sends nothing to any teacher.
 
@@ -78,7 +83,14 @@ def decide(
             f'--in-place replaces the run\'s own decisions, so --run-id "{run_id}" names nothing.',
             mend="Leave one of the two out.",
         )
-    path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
+    path = redecide(
+        run,
+        config,
+        overrides or [],
+        in_place=in_place,
+        run_id=run_id,
+        retry_unanswered=retry_unanswered,
+    )
     manifest = show_run(path)
     typer.echo(str(path))
     if say_short(Console(stderr=True, soft_wrap=True), manifest):
