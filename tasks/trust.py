@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from arbitrage import registry
-from arbitrage.config import RunConfig
+from arbitrage.config import RunConfig, parse_config
 from arbitrage.config.rewards import reward_filters
 from arbitrage.filters.asking import ServerParams
 from arbitrage.filters.independence import cast_of, family_flags
-from arbitrage.filters.trust import reward_uses, rulings_of
+from arbitrage.filters.trust import may_teach, reward_uses, rulings_of
 from arbitrage.infra.report.counts import NO_LANGUAGE, Counts
-from arbitrage.infra.store import layout
+from arbitrage.infra.store import FinishedRun, layout
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.views.units import reads_units
 
@@ -59,6 +61,18 @@ def unscored_causes(run: Run, shards: int) -> dict[str, dict[str, int]]:
         rows = [row[column] for row in counted.to_dicts()]
         found[name] = {row[column]: row["count"] for row in rows}
     return {name: causes for name, causes in found.items() if causes}
+
+
+def may_be_learned(run: FinishedRun, table: pa.Table, objective: str) -> pa.Table:
+    """A run's reward log with null for the reward where the run's audit lets it teach no router."""
+    if "rewards" not in run.manifest["config"]:
+        return table
+    config = parse_config(run.manifest["config"], (), origin=f"{run.path}/manifest.json")
+    reward = objective if ":" in objective else f"maximize:{objective}"
+    silent = pa.array(~may_teach(table, config, reward))
+    at = table.column_names.index("reward")
+    rewards = pc.if_else(silent, pa.scalar(None, pa.float64()), table["reward"])
+    return table.set_column(at, "reward", rewards)
 
 
 def _alone(config: RunConfig) -> list[str]:

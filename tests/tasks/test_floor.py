@@ -15,8 +15,10 @@ from run_configs import TEXTS, parsed, replay_data, run_steps, stable_rows
 from arbitrage.errors import ConfigError
 from arbitrage.flows.redecide import redecide
 from arbitrage.infra.store import open_run
+from arbitrage.infra.store.rewards import reward_table
 from arbitrage.infra.store.verify import verify_run
 from arbitrage.tasks.rewards import reward_log_table
+from arbitrage.tasks.trust import may_be_learned
 
 JUDGE = "maximize:judge.score"
 LOW = ("ar", "th")
@@ -155,6 +157,9 @@ def test_labels_for_a_router_are_left_out_where_the_reward_fails(
     assert set(labelled) == set(TEXTS) - {*LOW, *UNKNOWN}
     everywhere = pl.DataFrame(reward_log_table({"random": run}, JUDGE))
     assert everywhere["reward"].null_count() == 0
+    # So it is of a run that `router fit` is given as its log.
+    fitted = pl.DataFrame(may_be_learned(run, reward_table(run, JUDGE), "judge.score"))
+    assert set(fitted.filter(pl.col("reward").is_null())["language"]) == {*LOW, *UNKNOWN}
 
 
 def test_what_audit_reward_writes_is_what_a_run_reads(tmp_path: Path, server: RewardServer) -> None:
