@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from arbitrage.answers import Asking
 from arbitrage.errors import FilterError
 from arbitrage.filters.asking import Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
@@ -53,6 +54,20 @@ class JudgeParams(ServerParams):
         {}, description='Further fields, such as { reasoning_effort = "low" }.'
     )
     min_score: float | None = Field(None, description="Least score of a kept answer.")
+
+    @property
+    def compares_answers(self) -> bool:
+        return self.way != "pointwise"
+
+    def asking(self, answers: int) -> Asking:
+        around = self.files_read().get(f"{self.way}.jinja", "")
+        if self.way == "pointwise":
+            return Asking(answers, answers, answers, around, self.reply_tokens)
+        if self.way == "pairwise":
+            asked = 2 * len(pairs_of(range(answers), self.opponents))
+            return Asking(asked, asked, 2 * asked, around, self.reply_tokens)
+        lists = int(0 < answers <= self.listed)
+        return Asking(lists, lists, lists * answers, around, self.reply_tokens)
 
     def files_read(self) -> Mapping[str, str]:
         names = (self.way, "notes")

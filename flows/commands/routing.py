@@ -177,6 +177,7 @@ def _of_run(path: str, say: Console, reward: str | None) -> RewardLog:
     from arbitrage.infra.store import open_run
     from arbitrage.infra.store.rewards import reward_of, reward_table
     from arbitrage.routers.reward_log import reward_log_of
+    from arbitrage.tasks.trust import may_be_learned
 
     run = open_run(path)
     objective = reward or reward_of(run)
@@ -185,7 +186,7 @@ def _of_run(path: str, say: Console, reward: str | None) -> RewardLog:
             f'the run "{path}" chose by no single measure.', mend="Name one with --reward."
         )
     say.print(f"{path}: the reward is {objective}", highlight=False, markup=False)
-    return reward_log_of(reward_table(run, objective), path)
+    return reward_log_of(may_be_learned(run, reward_table(run, objective), objective), path)
 
 
 def evaluation_table(summary: dict[str, Any]) -> Table:
