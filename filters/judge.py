@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from arbitrage.errors import FilterError
+from arbitrage.fears import Fear
 from arbitrage.filters.asking import Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
 from arbitrage.filters.conversations import turns_of, unaskable
@@ -115,6 +116,9 @@ class Judge(Filter):
     Params = JudgeParams
     measures = ("score",)
     labels = ("cause",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "score": Fear("low", "answers a judge thinks little of"),
+    }
     params: JudgeParams
 
     def __init__(self, params: JudgeParams) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import regex
 from pydantic import Field, model_validator
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.filters.toxicity_detoxify import DetoxifyScorer
 from arbitrage.filters.toxicity_light import LightScorer
@@ -147,6 +148,15 @@ class Toxicity(Filter):
 
     Params = ToxicityParams
     measures = ("toxicity",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "toxicity": Fear("high", "toxicity"),
+        "severe_toxicity": Fear("high", "severe toxicity"),
+        "obscene": Fear("high", "obscenity"),
+        "identity_attack": Fear("high", "attacks on identities"),
+        "insult": Fear("high", "insults"),
+        "threat": Fear("high", "threats"),
+        "sexual_explicit": Fear("high", "sexual language"),
+    }
     params: ToxicityParams
 
     def __init__(self, params: ToxicityParams) -> None:

@@ -101,7 +101,9 @@ def test_ordinary_words_of_a_language_are_not_toxic_though_listed(
 
 
 def test_a_text_in_another_language_is_read_by_the_list_of_its_own() -> None:
-    assert toxicity("It was a long con, and they paid for it in the end, as they should.", "fr") == 0
+    assert (
+        toxicity("It was a long con, and they paid for it in the end, as they should.", "fr") == 0
+    )
     assert toxicity("I think that what they told you is a load of shit, my friend.", "tr") == 0.5
     unlisted = "Hôm nay thời tiết rất đẹp, chúng tôi đi chơi ở công viên với bạn bè."
     assert np.isnan(toxicity(unlisted, "tr"))
