@@ -26,6 +26,7 @@ from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.learning import check_learning, shards_at_once
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import remember_parent
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
@@ -71,6 +72,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         check_rewards(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
+        remember_parent(uri, shards)
         if config.select.exact is not None:
             shards = complete_rounds(config, uri)
         else:

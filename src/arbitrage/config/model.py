@@ -18,6 +18,7 @@ from pydantic import (
 from arbitrage import registry
 from arbitrage.config.calibrate import CalibrateConfig
 from arbitrage.config.coherence import check_coherence
+from arbitrage.config.parent import ParentConfig, check_parent_config
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
 from arbitrage.config.rewards import RewardsConfig
@@ -282,6 +283,7 @@ class RunConfig(Strict):
     views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
     calibrate: CalibrateConfig | None = None
     rewards: RewardsConfig | None = None
+    parent: ParentConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -307,6 +309,7 @@ class RunConfig(Strict):
     @model_validator(mode="after")
     def _parts_fit_together(self) -> RunConfig:
         check_coherence(self)
+        check_parent_config(self)
         return self
 
     @cached_property
