@@ -25,8 +25,8 @@ def teacher_slots(teachers: Iterable[str], run: str) -> Iterator[None]:
     if not names:
         yield
         return
-    # A lease that cannot be renewed for a moment is no reason to throw a shard's work away, nor is a
-    # server that is away when the slots are given back: it takes them once the lease has run out.
+    # A lease that cannot be renewed for a moment is no reason to throw a shard's work away, nor is
+    # a server that is away when slots are given back: it takes them once the lease has run out.
     slots = concurrency(names, lease_duration=_LEASE_S, raise_on_lease_renewal_failure=False)
     slots.__enter__()
     try:
