@@ -114,8 +114,8 @@ class Judge(Filter):
     Rejects: min_score.
     Abstains: cause no_prompt, empty, too_long, alone (pairwise: no other answer), too_many
         (`listed`); unparsed: the reply is not in the stated form; unanswered, refused, malformed:
-        the server failed. Never 0. A pair counts where both its orders were read; partly_unparsed,
-        partly_unanswered ... beside a score: some of an answer's pairs did not count.
+        the server failed; budget_spent. Never 0. A pair counts where both its orders were read;
+        partly_unparsed, partly_unanswered ... beside a score: some of its pairs did not count.
     Cost: requests a prompt with k answers: pointwise k, checklist 1, pairwise k (k - 1), or about
         k times `opponents`. Equal answers are asked about once.
     Blind spots: judges like their own family, length, and what stands first; they know some

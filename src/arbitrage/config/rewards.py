@@ -77,6 +77,15 @@ class RewardsConfig(Strict):
                 raise ValueError("a table of weights is empty; name a measure")
         return value
 
+    @model_validator(mode="after")
+    def _an_audit_for_the_floor(self) -> RewardsConfig:
+        changed = [name for name in _OF_AUDITS if getattr(self, name) != _default(name)]
+        if changed and self.audit is None:
+            raise ValueError(
+                f"{', '.join(changed)} does nothing without an audit. Name one: rewards.audit"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _reads_the_audit(cls, values: Any) -> Any:
@@ -88,6 +97,14 @@ class RewardsConfig(Strict):
         if isinstance(known, Mapping) and known.get("paths") == paths:
             return values  # a stored config carries what was read when its run began
         return {**values, "audited": read_audits([str(path) for path in paths])}
+
+
+# Keys that say what follows from an audit.
+_OF_AUDITS = ("floor", "unaudited", "instead", "otherwise")
+
+
+def _default(name: str) -> Any:
+    return RewardsConfig.model_fields[name].default
 
 
 def read_audits(paths: list[str]) -> dict[str, Any]:
@@ -112,7 +129,10 @@ def read_audits(paths: list[str]) -> dict[str, Any]:
                 "`arbitrage audit-reward -o DIR` wrote"
             )
         hashes.append(sha256(data).hexdigest())
-        rewards += [_reward(item, content["filters"]) for item in content["rewards"]]
+        try:
+            rewards += [_reward(item, content["filters"]) for item in content["rewards"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f'the audit "{path}" is damaged: {error!r}. Make it anew') from None
     return {"paths": paths, "sha256": hashes, "rewards": rewards}
 
 
