@@ -126,9 +126,9 @@ def _distribution(measure: str, frame: pl.DataFrame, objective: bool) -> Distrib
     for language, number, every, chosen in counted.iter_rows():
         all_of, chosen_of = bars.setdefault(language, ([0] * BINS, [0] * BINS))
         all_of[number], chosen_of[number] = every, chosen
-    none = ([0] * BINS, [0] * BINS)
-    spreads = [
-        Spread(language, *map(tuple, bars.get(language, none)), *numbers)
-        for language, *numbers in shown.iter_rows()
-    ]
+    spreads = []
+    for language, median, measured, abstained in shown.iter_rows():
+        all_of, chosen_of = bars.get(language, ([0] * BINS, [0] * BINS))
+        numbers = (median, measured, abstained)
+        spreads.append(Spread(language, tuple(all_of), tuple(chosen_of), *numbers))
     return Distribution(measure, low, high, objective, tuple(spreads), len(sums))

@@ -46,7 +46,7 @@ def router_in_use(manifest: Mapping[str, Any]) -> str:
 
 def page_of(markdown: str) -> str:
     """Markdown as HTML for a page: tables and emphasis, neither HTML nor links nor images."""
-    return _renderer().render(markdown)
+    return str(_renderer().render(markdown))
 
 
 @cache
