@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextvars import copy_context
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -124,7 +125,9 @@ def report_run(uri: str, address: str | None = None) -> None:
     """
     address = address or uri
     run = open_run(uri)
-    for item in shown(run.path, run.manifest, address):
+    # Relative to the worker's folder, which nobody at the dashboard knows.
+    whole = address if "://" in address else str(Path(address).absolute())
+    for item in shown(run.path, run.manifest, whole):
         if isinstance(item.content, str):
             create_markdown_artifact(item.content, item.key, item.about)
         else:

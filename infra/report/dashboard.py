@@ -146,8 +146,9 @@ def _teacher_rows(manifest: Mapping[str, Any]) -> list[Row]:
 
 
 def _teacher(item: Spending) -> Row:
+    died = f" (died: {plain(item.died)})" if item.died else ""
     return {
-        "teacher": plain(item.teacher),
+        "teacher": plain(item.teacher) + died,
         "USD": item.cost_usd and float(f"{item.cost_usd:.4g}"),
         "tokens/s": item.tokens_per_s and round(item.tokens_per_s, 1),
         "s/request": item.request_s and round(item.request_s, 3),
@@ -155,7 +156,6 @@ def _teacher(item: Spending) -> Row:
         "failed": item.failed,
         "output tokens": item.output_tokens,
         "seconds": round(item.seconds, 1),
-        "died": plain(item.died),
     }
 
 
@@ -163,7 +163,7 @@ def _files(manifest: Mapping[str, Any], address: str) -> str:
     at = address.rstrip("/")
     lines = [f"Everything is in {code(at)}. {not_listed(manifest)}", ""]
     lines += [
-        "| shard | prompts | candidates | size | candidates |",
+        "| shard | prompts | candidates | size | file |",
         "|---|--:|--:|--:|---|",
     ]
     for shard in shard_files(manifest):

@@ -70,6 +70,8 @@ def page(chromium: Any, stack: Any) -> Iterator[Any]:
     words.fill(stack.environment["PREFECT_API_AUTH_STRING"])
     words.press("Enter")
     page.get_by_role("button", name="Deployments").wait_for()
+    # Once more, without what the server said to those not yet logged in.
+    page.goto(stack.ui)
     yield page
     page.close()
 
