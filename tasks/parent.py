@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from arbitrage.config import RunConfig
 from arbitrage.config.coherence import objective_measures
 from arbitrage.config.parent import views_of_two_rounds
+from arbitrage.config.select import Objective
 from arbitrage.errors import ConfigError
 from arbitrage.filters.base import FilterParams
 from arbitrage.filters.moments import Moments
@@ -110,14 +112,14 @@ class OlderCandidates:
     other: frozenset[str]
 
     def beside(
-        self, decided: pa.Table, reward: str | dict[str, float] | None, moments: Moments
+        self, decided: pa.Table, rewards: Iterable[Objective | None], moments: Moments
     ) -> pa.Table:
         """A shard's candidates, then the parent's for the same prompts, with two more columns:
         `of_parent` bool and `run_id`.
 
         A candidate of the parent that is this run's own as well (same request, same id) is left
-        out. Where a weighted reward has a measure of which this run has no score in a language, the
-        parent's scores of it there are null too.
+        out. Where a weighted one of `rewards` has a measure of which this run has no score in a
+        language, the parent's scores of it there are null too.
         """
         theirs = self.parent.rows("candidates", _array(decided, "prompt_id").unique())
         if theirs is None:
@@ -127,7 +129,8 @@ class OlderCandidates:
             [name for name in self.other if name in theirs.column_names]
         )
         theirs = conform(theirs, decided.schema)
-        for measure in reward if isinstance(reward, dict) else ():
+        weighted = {name for reward in rewards if isinstance(reward, dict) for name in reward}
+        for measure in sorted(weighted):
             theirs = _without_unknown(theirs, measure, moments)
         both = pa.concat_tables([decided, theirs])
         older = np.repeat([False, True], [decided.num_rows, theirs.num_rows])

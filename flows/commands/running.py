@@ -16,6 +16,7 @@ from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath, wid
 from arbitrage.flows.commands.shortfall import exit_on_shortfall
 from arbitrage.flows.settings import prepare_prefect
 from arbitrage.infra.interrupt import stopping_on_signals
+from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.place import S3Place
 
 _HAPPENS = {
@@ -39,6 +40,7 @@ def run(
 
     Example: arbitrage run run.toml --set run.samples=4
     """
+    from arbitrage.filters.independence import check_rewards
     from arbitrage.infra.report.outcome import Outcome
     from arbitrage.infra.store.begin import check_output, foresee
 
@@ -48,6 +50,7 @@ def run(
     how, path = foresee(checked, run_id, new=new)
     say.print(f"{_HAPPENS[how]} {path}", highlight=False)
     if how != "finished":
+        check_rewards(checked)
         check_output(checked)
         _distill(say, checked, path.name, new)
     manifest = show_run(path)
@@ -61,10 +64,15 @@ def decide(
         Path | None, typer.Argument(metavar="CONFIG", help="New thresholds, selection, views.")
     ] = None,
     overrides: Overrides = None,
+    *,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Replace the run's decisions.")
     ] = False,
     run_id: Annotated[str | None, typer.Option(help="Name of the new run folder.")] = None,
+    retry_unanswered: Annotated[
+        bool,
+        typer.Option("--retry-unanswered", help="Ask reward servers again where they gave none."),
+    ] = False,
 ) -> None:
     """Decide a finished run again from its stored scores. Sends nothing to any teacher.
 
@@ -78,7 +86,14 @@ def decide(
             f'--in-place replaces the run\'s own decisions, so --run-id "{run_id}" names nothing.',
             mend="Leave one of the two out.",
         )
-    path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
+    path = redecide(
+        run,
+        config,
+        overrides or [],
+        in_place=in_place,
+        run_id=run_id,
+        retry_unanswered=retry_unanswered,
+    )
     manifest = show_run(path)
     typer.echo(str(path))
     exit_on_shortfall([f"short: {sentence}" for sentence in shortfalls(manifest)])
@@ -87,6 +102,7 @@ def decide(
 def show_run(path: Path | S3Place) -> dict[str, Any]:
     """Print the table of a finished run and how to load its views; returns its manifest."""
     from arbitrage.infra.report.counts import Counts
+    from arbitrage.infra.report.rewards import reward_sentences
     from arbitrage.infra.report.table import rich_table
     from arbitrage.infra.report.unknown import unknown_sentences
     from arbitrage.infra.store import open_run
@@ -97,6 +113,8 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
     console.print(rich_table(counts, width=console.width))
     for sentence in unknown_sentences(manifest):
         console.print(f"unknown language {sentence}", highlight=False, markup=False)
+    for sentence in reward_sentences(manifest):
+        console.print(f"reward {sentence}", highlight=False, markup=False)
     for name, view in manifest["views"].items():
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)
@@ -127,6 +145,9 @@ def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
         except AllTeachersDeadError as error:
             go_on = f"continue with: {_how_to_go_on(run_id)}"
             raise AllTeachersDeadError.of(error.deaths, go_on) from None
+        except StorageError as error:
+            go_on = f"{error.mend} Then continue with: {_how_to_go_on(run_id)}"
+            raise StorageError(error.what, mend=go_on) from None
 
 
 def _how_to_go_on(run_id: str) -> str:

@@ -47,6 +47,10 @@ def _missing(manifest: Mapping[str, Any]) -> Iterator[str]:
             f"budget: {_limits(asked)} is spent ({totals['cost_usd'] or 0:.4f} USD): {unasked} of "
             f"{totals['requested']} requested candidates were not asked for ({SPENT})"
         )
+    unscored = manifest.get("rewards", {}).get("unscored", {}).values()
+    unpaid = sum(causes.get("budget_spent", 0) for causes in unscored)
+    if unpaid:
+        yield f"budget: {_limits(asked)} is spent: {unpaid} scores were not asked for"
     too_many = failed_share(totals["failed"], totals["requested"], asked["max_failed_share"])
     if too_many is not None:
         yield too_many
