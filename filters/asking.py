@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from pydantic import Field, field_validator
@@ -22,6 +22,7 @@ from arbitrage.answers import Answers
 from arbitrage.errors import EndpointError, FilterError
 from arbitrage.filters.base import FilterParams
 from arbitrage.keys import canonical_json, digest
+from arbitrage.reach import Reach
 from arbitrage.wire import Address, post_json
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,14 @@ log = logging.getLogger(__name__)
 class ServerParams(FilterParams):
     """Where the server is and how patient to be; each filter that asks one adds its own."""
 
-    base_url: str = Field(pattern=r"^https?://[^\s?#]+$", description="Address, with its /v1.")
+    base_url: Annotated[str, Reach.SERVER] = Field(
+        pattern=r"^https?://[^\s?#]+$", description="Address, with its /v1."
+    )
     model: str = Field(min_length=1, description="The model's name at the server.")
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
-    api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
+    api_key_env: Annotated[str | None, Reach.KEY] = Field(
+        None, description="Environment variable that holds the key."
+    )
     concurrency: int = Field(16, ge=1, le=1024, description="Most questions at the same time.")
     timeout_s: float = Field(120.0, gt=0, description="For one answer, from asking to its end.")
     retries: int = Field(4, ge=0, le=100, description="After 429, 5xx, timeouts and hang-ups.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import regex
@@ -15,6 +15,7 @@ from arbitrage.filters.toxicity_detoxify import DetoxifyScorer
 from arbitrage.filters.toxicity_light import LightScorer
 from arbitrage.filters.toxicity_scorer import ToxicityScorer
 from arbitrage.filters.toxicity_words import WordsScorer
+from arbitrage.reach import Reach
 
 _VISIBLE = regex.compile(r"[^\s\p{Other}]")
 
@@ -35,10 +36,10 @@ class ToxicityParams(FilterParams):
     model: Literal["multilingual", "original", "unbiased", "original-small", "unbiased-small"] = (
         Field("multilingual", description="Which of Detoxify's models.")
     )
-    checkpoint: str | None = Field(
+    checkpoint: Annotated[str | None, Reach.READ] = Field(
         None, description="Path of its weights (.ckpt or .safetensors); without, the release's."
     )
-    huggingface_config_path: str | None = Field(
+    huggingface_config_path: Annotated[str | None, Reach.READ] = Field(
         None, description="Folder of config.json and the tokenizer; without, from the hub."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(

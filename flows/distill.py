@@ -14,6 +14,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from arbitrage.config import RunConfig
 from arbitrage.filters.scoring import run_filters
+from arbitrage.flows.guard import guard
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
@@ -57,6 +58,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         run_id: Name of the run folder; continues it. Default: run.name and the time.
         new: Start afresh, whatever unfinished run of this config there is.
     """
+    guard(config, run_id)
     board.reset()
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import orjson
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
+from arbitrage.reach import Reach
 from arbitrage.routers.artefact import CARD, load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 class FittedParams(RouterParams):
     """Params of every router with an artefact."""
 
-    artefact: str = Field(
+    artefact: Annotated[str, Reach.READ] = Field(
         min_length=1, description="Folder that `arbitrage router fit LOG -o FOLDER` wrote."
     )
     choose: Literal["best", "draw"] = Field(

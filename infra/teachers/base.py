@@ -157,6 +157,16 @@ class Teacher(ABC):
         self.config = config
         self.params: Any = config.params
 
+    @classmethod
+    def whole(cls, config: TeacherConfig) -> TeacherConfig:
+        """The config with what the backend fills in (address, key variable), for a policy."""
+        return config
+
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:  # noqa: ARG003 (for backends to use)
+        """Whether it loads its model or starts a program on this machine, for a policy."""
+        return True
+
     @property
     def samples_per_request(self) -> int | None:
         """Samples one request may ask for; None = as many as wanted."""

@@ -50,6 +50,14 @@ class OpenAICompatible(Teacher):
         self._client: HttpClient | None = None
         self._other_model: str | None = None
 
+    @classmethod
+    def whole(cls, config: TeacherConfig) -> TeacherConfig:
+        return filled_in(config)
+
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:  # noqa: ARG003
+        return False
+
     @property
     def model(self) -> str:
         return self.config.model or self.config.name

@@ -73,6 +73,10 @@ class Vllm(Teacher):
         self._in_flight = 0
         self._unanswered_since: float | None = None
 
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:
+        return not (config.base_url or config.base_urls)
+
     @property
     def model(self) -> str:
         return self.config.model or self.config.name

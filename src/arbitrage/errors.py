@@ -44,6 +44,10 @@ class UnknownNameError(ConfigError):
     """
 
 
+class PolicyError(ConfigError):
+    """The policy of the worker does not allow what a config asks for."""
+
+
 class SourceError(ArbitrageError):
     """A prompt source, or the file behind it, cannot be read at all."""
 
