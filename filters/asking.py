@@ -7,7 +7,6 @@ read the answer.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from arbitrage.errors import EndpointError, FilterError
 from arbitrage.filters.base import FilterParams
 from arbitrage.keys import canonical_json, digest
 from arbitrage.reach import Reach
+from arbitrage.secrets import KeyVariable, secret_from
 from arbitrage.wire import Address, post_json
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class ServerParams(FilterParams):
     )
     model: str = Field(min_length=1, description="The model's name at the server.")
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
-    api_key_env: Annotated[str | None, Reach.KEY] = Field(
+    api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
         None, description="Environment variable that holds the key."
     )
     concurrency: int = Field(16, ge=1, le=1024, description="Most questions at the same time.")
@@ -219,7 +219,7 @@ class Asker:
 
     def _secret(self) -> str:
         name = self.params.api_key_env
-        secret = os.environ.get(name, "") if name else ""
+        secret = secret_from(name) if name else ""
         if name and not secret:
             raise FilterError(
                 f'filters.{self.name}: the environment variable "{name}" is not set or empty.',

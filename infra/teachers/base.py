@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from arbitrage.config import TeacherConfig
 from arbitrage.errors import ArbitrageError
 from arbitrage.registry import teachers as registry
+from arbitrage.secrets import redacted
 
 register = registry.register
 
@@ -119,7 +120,7 @@ class TeacherError(ArbitrageError):
     ) -> None:
         super().__init__(f"{reason}: {detail}", mend=mend)
         self.reason = reason
-        self.detail = detail
+        self.detail = redacted(detail)
         self.retryable = retryable or transient
         self.transient = transient
         self.retry_after_s = retry_after_s

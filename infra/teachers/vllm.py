@@ -125,7 +125,7 @@ class Vllm(Teacher):
         )
 
     async def _start(self, launch: Launch) -> None:
-        probe = HttpClient({}, timeout_s=_PROBE_TIMEOUT_S, max_response_bytes=1 << 20)
+        probe = HttpClient(None, timeout_s=_PROBE_TIMEOUT_S, max_response_bytes=1 << 20)
 
         async def is_ready(address: str) -> bool:
             """/health answers 200, and /v1/models lists the model."""

@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from arbitrage.errors import ConfigError
 from arbitrage.infra.teachers.openai_params import OpenAIParams
-from arbitrage.infra.teachers.processes import is_secret
 from arbitrage.reach import Reach
+from arbitrage.secrets import is_secret
 
 _OURS = ("--host", "--port", "--model", "--served-model-name", "--api-key")
 

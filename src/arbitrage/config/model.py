@@ -21,10 +21,12 @@ from arbitrage.config.coherence import check_coherence
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
 from arbitrage.config.select import SelectConfig
+from arbitrage.config.storable import check_storable
 from arbitrage.config.storage import Storage
 from arbitrage.keys import hash_of
 from arbitrage.languages import normalise_tag
 from arbitrage.reach import Reach
+from arbitrage.secrets import KeyVariable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Cost = Annotated[
@@ -163,7 +165,7 @@ class TeacherConfig(Open):
     base_urls: Annotated[list[str] | None, Reach.SERVER] = Field(
         None, min_length=1, description="Several servers of the same model, instead of base_url."
     )
-    api_key_env: Annotated[str | None, Reach.KEY] = Field(
+    api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
         None, description="Environment variable that holds the key."
     )
     precision: str | None = Field(None, description="For example bf16, fp8, awq-int4.")
@@ -303,6 +305,7 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> RunConfig:
+        check_storable(self.model_dump(mode="json", exclude_none=True))
         check_coherence(self)
         return self
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from arbitrage.reach import Reach
+from arbitrage.secrets import KeyVariable
 
 
 class _Params(BaseModel):
@@ -69,7 +70,7 @@ class EndpointParams(_Params):
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
     dimensions: int | None = Field(None, ge=1, description="Asked for; default: the model's own.")
     prompt: str = Field("", description='Put before each text, as "query: " for e5 models.')
-    api_key_env: Annotated[str | None, Reach.KEY] = Field(
+    api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
         None, description="Environment variable that holds the key."
     )
     batch: int = Field(64, ge=1, le=2048, description="Texts in one request.")
