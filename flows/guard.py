@@ -18,6 +18,7 @@ from arbitrage.config.policy import VARIABLE, Policy, load_policy, policy_file
 from arbitrage.config.reached import reached
 from arbitrage.errors import ConfigError
 from arbitrage.reach import Reach, Reached
+from arbitrage.secrets import keep_out_of_logs
 
 
 def guard(config: RunConfig, run_id: str | None = None, *, calibrates: bool = False) -> None:
@@ -41,6 +42,7 @@ def guard(config: RunConfig, run_id: str | None = None, *, calibrates: bool = Fa
 
 def guard_items(items: Iterable[Reached]) -> None:
     """The same for what a flow without a config reaches."""
+    keep_out_of_logs()
     if FlowRunContext.get() is None:
         return
     own = deployment.id

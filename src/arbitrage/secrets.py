@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from pydantic import AfterValidator
@@ -46,6 +48,37 @@ def redacted(text: str) -> str:
     known = {name: os.environ[name].strip() for name in _named if os.environ.get(name)}
     found = without_secrets(text, {**os.environ, **_others}, also=(*known, *_others))
     return _PASSWORD_IN_URL.sub("***", found)
+
+
+def keep_out_of_logs() -> None:
+    """From now on no log record of this process shows a known secret, in its traceback neither.
+
+    For what other libraries raise and log: an error of ours holds none anyway.
+    """
+    make = logging.getLogRecordFactory()
+    if getattr(make, "redacts", False):
+        return
+
+    def made(*given: Any, **named: Any) -> logging.LogRecord:
+        return _cleaned(make(*given, **named))
+
+    made.redacts = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(made)
+
+
+def _cleaned(record: logging.LogRecord) -> logging.LogRecord:
+    try:
+        said = record.getMessage()
+    except (TypeError, ValueError):  # wrong arguments: logging says so itself
+        return record
+    told = redacted(said)
+    if told != said:
+        record.msg, record.args = told, ()
+    if record.exc_info and record.exc_info[0] is not None:
+        trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+        if (without := redacted(trace)) != trace:
+            record.exc_text = without
+    return record
 
 
 def without_secrets(text: str, environment: Mapping[str, str], also: Iterable[str] = ()) -> str:

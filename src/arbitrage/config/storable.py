@@ -8,7 +8,13 @@ from typing import Any
 
 from arbitrage.config.plugins import located
 
-_PASSWORD = re.compile(r"://[^\s/@:]*:[^\s/@]+@")
+# A password, and what presigned and token addresses carry.
+_PASSWORD = re.compile(
+    r"://[^\s/@:]*:[^\s/@]+@|"
+    r"://\S*[?&](x-amz-signature|x-amz-security-token|x-goog-signature|sig|signature|token|"
+    r"access_token|api_?key|password)=[^&\s]",
+    re.IGNORECASE,
+)
 # Keys of free tables (extra_body, request ...) that hold a secret; not max_tokens, not api_key_env.
 _SECRET_KEY = re.compile(
     r"(x[-_])?(api[-_]?key|authorization|proxy[-_]authorization|password|passwd|secret|"
@@ -25,7 +31,7 @@ def check_storable(data: dict[str, Any]) -> None:
     Traceback (most recent call last):
     pydantic_core._pydantic_core.ValidationError: 1 validation error for run config
     prompts.source
-      an address with a password in it, and a config is stored with its run...
+      an address with a password or a token in it, and a config is stored with its run...
     """
     for place, what, mend in _secrets(data, ()):
         message = (
@@ -47,4 +53,4 @@ def _secrets(value: Any, place: Place) -> Iterator[tuple[Place, str, str]]:
         mend = (
             "Name the variable of a key in api_key_env; keys of stores come from the environment."
         )
-        yield place, "an address with a password in it", mend
+        yield place, "an address with a password or a token in it", mend
