@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +18,7 @@ from arbitrage.flows.commands import router_value
 from arbitrage.flows.commands.options import AsJson, print_json, wide_console
 
 if TYPE_CHECKING:
+    from arbitrage.routers.meaning import Meaning
     from arbitrage.routers.reward_log import RewardLog
 
 Log = Annotated[
@@ -32,6 +36,17 @@ Reward = Annotated[
         help='Of a run: "FILTER.MEASURE" or "minimize:FILTER.MEASURE"; default what it chose by.',
     ),
 ]
+Embeddings = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND[:KEY=VALUE,...]",
+        help="Read embeddings beside words: e5, endpoint:base_url=...,model=... and so on.",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of vectors, so that a text is embedded once."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
 
 
@@ -41,6 +56,8 @@ def fit(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
     kind: Annotated[str, typer.Option(help="learned, nearest, cluster or fixed.")] = "learned",
     reward: Reward = None,
+    embeddings: Embeddings = None,
+    embedding_cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +72,8 @@ def fit(
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say, reward)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
-    card = fit_artefact(read, output, kind=kind, seed=seed)
+    with _meaning(embeddings, embedding_cache) as meaning:
+        card = fit_artefact(read, output, kind=kind, seed=seed, meaning=meaning)
     (output / PAGE).write_text(render_router_card(card), encoding="utf-8")
     if as_json:
         print_json(card)
@@ -81,6 +99,8 @@ def evaluate(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds where there is no --test.")] = 5,
     reward: Reward = None,
+    embeddings: Embeddings = None,
+    embedding_cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -89,13 +109,17 @@ def evaluate(
     Example: arbitrage router evaluate runs/everybody --reward language_id.match
     """
     from arbitrage.routers.evaluation import cross_validated, scored_on, summarised
+    from arbitrage.routers.policies import EMBEDDED, POLICIES
 
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say, reward)
-    if test is None:
-        found = cross_validated(read, folds=folds, seed=seed)
-    else:
-        found = scored_on(read, _read(test, say, reward), seed=seed)
+    routers = (*POLICIES, EMBEDDED) if embeddings else tuple(POLICIES)
+    with _meaning(embeddings, embedding_cache) as meaning:
+        if test is None:
+            found = cross_validated(read, routers, folds=folds, seed=seed, meaning=meaning)
+        else:
+            later = _read(test, say, reward)
+            found = scored_on(read, later, routers, seed=seed, meaning=meaning)
     summary = summarised(found, seed=seed)
     if as_json:
         print_json(summary)
@@ -107,6 +131,21 @@ def evaluate(
         f"{summary['split']}. Intervals: 95 %, bootstrap over prompts or groups, paired.",
         highlight=False,
     )
+
+
+@contextmanager
+def _meaning(written: str | None, cache: Path | None) -> Iterator[Meaning | None]:
+    """The embedder of `--embeddings`, with a cache that lasts for the command at least."""
+    from arbitrage.routers.meaning import meaning_of
+
+    if written is None:
+        yield None
+        return
+    kind, _, rest = written.partition(":")
+    pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+    params = {"kind": kind} | {key: value for key, _, value in pairs}
+    with tempfile.TemporaryDirectory(prefix="arbitrage-vectors-") as folder:
+        yield meaning_of(params, cache or folder)
 
 
 def _read(path: Path, say: Console, reward: str | None) -> RewardLog:
