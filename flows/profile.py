@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from arbitrage.flows.guard import guard_items
 from arbitrage.infra.report.profile import Profile, markdown_profile
+from arbitrage.infra.report.table import code
 from arbitrage.infra.store import open_run
 from arbitrage.reach import Reach, Reached
 
@@ -23,7 +24,7 @@ def profile(run: str) -> None:
     found = Profile.of(opened.whole())
     name = opened.manifest["run_id"]
     create_markdown_artifact(
-        f"# What a student of {name} would inherit\n{markdown_profile(found)}",
+        f"# What a student of {code(name)} would inherit\n{markdown_profile(found)}",
         key="arbitrage-profile",
         description=f"Attributes by teacher and language of {name}",
     )

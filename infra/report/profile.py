@@ -9,6 +9,7 @@ from typing import Any
 
 from arbitrage.infra.report.figures import figures
 from arbitrage.infra.report.inheritance import Attribute, Shift, attributes, shifts
+from arbitrage.infra.report.table import code
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,8 @@ def markdown_profile(profile: Profile) -> str:
 
 def _section(profile: Profile, measure: str) -> Iterator[str]:
     cells, teachers = profile.cells(measure), profile.teachers
-    yield f"\n## {measure}\n"
-    yield f"| language | {' | '.join(teachers)} | all | chosen | difference |"
+    yield f"\n## {code(measure)}\n"
+    yield f"| language | {' | '.join(map(code, teachers))} | all | chosen | difference |"
     yield f"|---|{'---|' * (len(teachers) + 3)}"
     moved = {item.language: item for item in profile.shifts if item.measure == measure}
     for language in profile.languages:
@@ -107,4 +108,4 @@ def _section(profile: Profile, measure: str) -> Iterator[str]:
         else:
             texts += [figures(shift.every), figures(shift.chosen)]
             texts.append(interval(shift.difference, shift.low, shift.high))
-        yield f"| {language} | {' | '.join(texts)} |"
+        yield f"| {code(language)} | {' | '.join(texts)} |"
