@@ -48,7 +48,7 @@ class CommitLog:
         while entry := self._read(self._key(self.number + 1)):
             if entry["whole"]:
                 self.state, self._whole = State(), entry["number"]
-            self.state.apply(map(Change.from_json, entry["changes"]))
+            self.state.apply(self._own(entry["changes"]))
             self.number, self.writer = entry["number"], entry["writer"]
         if self.number < head["number"]:
             raise DamagedRunError(
@@ -56,6 +56,18 @@ class CommitLog:
                 f"which went up to {head['number']}.",
                 mend="Restore the object, or start another run with --new.",
             )
+
+    def _own(self, data: Iterable[Any]) -> list[Change]:
+        """An entry's changes; DamagedRunError for objects of others: who can write to the log must
+        not read by our rights."""
+        changes = [Change.from_json(change) for change in data]
+        for change in changes:
+            if change.piece is not None and not change.piece.key.startswith(self._place.key("")):
+                raise DamagedRunError(
+                    f'"{self._place}" names an object outside of it: "{change.piece.key}".',
+                    mend="Trust nothing in that place, or start another run with --new.",
+                )
+        return changes
 
     def commit(self, changes: Iterable[Change], writer: str) -> list[str]:
         """Add an entry; returns the keys that no file uses any more.
@@ -94,7 +106,7 @@ class CommitLog:
         if entry is None or entry["writer"] != writer:
             return
         if not entry["whole"]:
-            self.state.apply(map(Change.from_json, entry["changes"]))
+            self.state.apply(self._own(entry["changes"]))
         self.number, self.writer = number, writer
         raise StorageError(
             f'"{self._place}": the answer to commit {number} was lost, which is there.',
