@@ -6,6 +6,7 @@ Runs of the command line, on a person's own shell, are not limited.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from prefect import get_client
 from prefect.context import FlowRunContext
@@ -18,6 +19,7 @@ from arbitrage.config.policy import VARIABLE, Policy, load_policy, policy_file
 from arbitrage.config.reached import reached
 from arbitrage.errors import ConfigError
 from arbitrage.reach import Reach, Reached
+from arbitrage.routers.meaning import reached_by_card
 from arbitrage.secrets import keep_out_of_logs
 
 
@@ -32,11 +34,10 @@ def guard(config: RunConfig, run_id: str | None = None, *, calibrates: bool = Fa
     if run_id is not None and not config.run.output.startswith("s3://"):
         items.append(Reached("run_id", Reach.WRITE, f"{config.run.output}/{run_id}"))
     if calibrates:
-        items += [
-            Reached(item.place, Reach.WRITE, item.value)
-            for item in items
-            if item.place == "router.artefact"
-        ]
+        for item in list(items):
+            if item.place in {"router.artefact", "calibrate.artefact"}:
+                items.append(Reached(item.place, Reach.WRITE, item.value))
+                items += reached_by_card(Path(item.value), item.place)
     guard_items(items)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
-from arbitrage.reach import Reach
+from arbitrage.reach import Reach, Reached
 from arbitrage.routers.artefact import CARD, load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
+from arbitrage.routers.meaning import reached_by_card
 from arbitrage.routers.models import Model
 from arbitrage.routers.pooling import Matrix, best_column
 from arbitrage.routers.promotion import with_checksum
@@ -63,6 +64,14 @@ class FittedParams(RouterParams):
 
     def named_teachers(self) -> list[str]:
         return list(self.costs)
+
+    def also_reached(self, place: str) -> Iterator[Reached]:
+        """What the artefact itself names, of the one that would be used."""
+        try:
+            folder = with_checksum(Path(self.artefact), self.artefact_sha256)
+        except RouterError:  # loading says so, after the policy
+            return
+        yield from reached_by_card(folder, f"{place}.artefact")
 
 
 class FittedRouter(Router):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,23 @@ def test_what_the_policy_lists_is_allowed() -> None:
 def test_each_way_out_is_refused_with_its_key_and_value(changes: dict[str, Any], said: str) -> None:
     found = refused(changes)
     assert any(said in line for line in found), found
+
+
+def test_the_embedder_that_an_artefacts_card_names_is_judged_too(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "router"
+    folder.mkdir()
+    params = {"kind": "endpoint", "base_url": "http://evil.example/v1", "model": "m"}
+    params |= {"api_key_env": "AWS_SECRET_ACCESS_KEY"}
+    card = {"format": 1, "kind": "learned", "version": 2, "features": "", "teachers": ["a"]}
+    card |= {"sha256": "0" * 64, "settings": {"embedding": {"params": params, "identity": "x"}}}
+    (folder / "card.json").write_text(json.dumps(card), "utf-8")
+    (line,) = refused({"router": {"kind": "learned", "artefact": "data/router"}})
+    assert line.startswith("router.artefact/card.json embedding.base_url")
+    assert "may not be asked" in line
+    params["base_url"] = "http://judge:9000/v1"
+    (folder / "card.json").write_text(json.dumps(card), "utf-8")
+    (line,) = refused({"router": {"kind": "learned", "artefact": "data/router"}})
+    assert "AWS_SECRET_ACCESS_KEY" in line
 
 
 def test_all_refusals_come_in_one_error_that_says_how_to_go_on() -> None:

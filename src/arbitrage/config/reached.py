@@ -24,7 +24,9 @@ def reached(config: RunConfig) -> Iterator[Reached]:
     yield from reached_by(config.prompts, "prompts")
     for teacher in config.teachers:
         yield from _of_teacher(teacher)
-    yield from reached_by(config.router.params, "router")
+    router = config.router.params
+    yield from reached_by(router, "router")
+    yield from getattr(router, "also_reached", lambda _: ())("router")
     for family, sections in (("filters", config.filter_params), ("views", config.view_params)):
         for name, params in sections.items():
             yield from reached_by(params, f"{family}.{name}")
