@@ -16,6 +16,7 @@ import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_bloc
 from arbitrage.config import RunConfig
 from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.scoring import run_filters
+from arbitrage.flows.guard import guard
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
@@ -61,6 +62,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         run_id: Name of the run folder; continues it. Default: run.name and the time.
         new: Start afresh, whatever unfinished run of this config there is.
     """
+    guard(config, run_id)
     board.reset()
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
