@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from arbitrage.config import RunConfig
 from arbitrage.filters.exact import foreseen
+from arbitrage.filters.independence import check_rewards
 from arbitrage.infra.generation.estimate import Planner, recorded_tokens
 from arbitrage.infra.generation.plan import Plan
 from arbitrage.infra.sources import read_prompts, source_options
@@ -19,6 +20,7 @@ def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
     Draws are seeded by prompt, so the counts are those the run will have; with select.exact they
     are the most it can have, and a router that learns as it goes counts as if it learned nothing.
     """
+    check_rewards(config)
     planner = Planner(config, recorded_tokens(config), seconds_per_request)
     languages: Counter[str] = Counter()
     rows, options = config.run.shard_size, source_options(config)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from arbitrage.config import RunConfig
+from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import Sketches, score_table
 from arbitrage.filters.selection import decide_table, weighted_measures
@@ -30,6 +31,7 @@ def preview_prompts(config: RunConfig, count: int) -> Iterator[Explanation]:
     Within-language z-scores are taken over these few rows only, and candidates are compared with
     each other only, so choices may differ in a run.
     """
+    check_rewards(config)
     options = source_options(config)
     chunk = next(read_prompts(config.prompts, chunk_rows=count, storage_options=options))
     for row in chunk.graveyard.to_pylist():

@@ -18,7 +18,7 @@ from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
 from arbitrage.routers.models import Model
 from arbitrage.routers.places import card_bytes, local_folder
-from arbitrage.routers.pooling import best_column
+from arbitrage.routers.pooling import Matrix, best_column
 from arbitrage.routers.promotion import with_checksum
 from arbitrage.routers.relatives import family_of
 
@@ -107,11 +107,7 @@ class FittedRouter(Router):
         # Sums of float32 differ in their last digits with the size of a batch; a choice must not.
         worth = np.round(worth / self.model.temperature, 4)
         able = np.isfinite(worth)
-        if self.params.choose == "best":
-            shares = np.zeros(worth.shape)
-            shares[np.arange(len(worth)), best_column(worth, self._costs)] = 1
-        else:
-            shares = softmax(worth)
+        shares = self._shares(worth)
         even = able / np.maximum(able.sum(axis=1, keepdims=True), 1)
         shares = (1 - self.params.explore) * shares + self.params.explore * even
         # Nobody of this pool was ever rated in the language: for the fallback to answer.
@@ -127,6 +123,18 @@ class FittedRouter(Router):
             tag: "its family" if family_of(tag) in means.families else "all languages"
             for tag in strangers
         }
+
+    def _shares(self, worth: Matrix) -> Matrix:
+        """float64 [n, teachers], rows summing to 1 where a teacher is able: `params.choose`.
+
+        Args:
+            worth: expected reward less cost, in units of the model's temperature; -inf = not able.
+        """
+        if self.params.choose == "draw":
+            return softmax(worth)
+        shares = np.zeros(worth.shape)
+        shares[np.arange(len(worth)), best_column(worth, self._costs)] = 1
+        return shares
 
     def _say_unknown(self, batch: PromptBatch) -> None:
         """Warn, once a language, where rewards of other languages have to do."""

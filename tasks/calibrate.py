@@ -174,7 +174,7 @@ def write_rewards(folder: Folder, config: RunConfig, parts: list[str]) -> None:
     asked = settled(config)
     runs = {name: open_run(folder / name) for name in parts}
     table = reward_log_table(
-        runs, cast("Reward", asked.reward), rejected_reward=asked.rejected_reward
+        runs, cast("Reward", asked.reward), rejected_reward=asked.rejected_reward, config=config
     )
     write_parquet(folder, calibration.REWARDS, table)
 

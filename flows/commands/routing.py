@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,7 @@ from arbitrage.flows.commands.options import AsJson, print_json, wide_console
 from arbitrage.infra.store.s3.place import is_s3
 
 if TYPE_CHECKING:
+    from arbitrage.routers.meaning import Meaning
     from arbitrage.routers.reward_log import RewardLog
 
 Log = Annotated[
@@ -33,6 +37,17 @@ Reward = Annotated[
         help='Of a run: "FILTER.MEASURE" or "minimize:FILTER.MEASURE"; default what it chose by.',
     ),
 ]
+Embeddings = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND[:KEY=VALUE,...]",
+        help="Read embeddings beside words: e5, endpoint:base_url=...,model=... and so on.",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder of vectors, so that a text is embedded once."),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
 
 
@@ -44,6 +59,8 @@ def fit(
     ],
     kind: Annotated[str, typer.Option(help="learned, nearest, cluster or fixed.")] = "learned",
     reward: Reward = None,
+    embeddings: Embeddings = None,
+    embedding_cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -59,8 +76,8 @@ def fit(
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say, reward)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
-    with taken_away(output) as folder:
-        card = fit_artefact(read, folder, kind=kind, seed=seed)
+    with _meaning(embeddings, embedding_cache) as meaning, taken_away(output) as folder:
+        card = fit_artefact(read, folder, kind=kind, seed=seed, meaning=meaning)
         (folder / PAGE).write_text(render_router_card(card), encoding="utf-8")
     if as_json:
         print_json(card)
@@ -86,6 +103,8 @@ def evaluate(
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds where there is no --test.")] = 5,
     reward: Reward = None,
+    embeddings: Embeddings = None,
+    embedding_cache: Cache = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -94,13 +113,17 @@ def evaluate(
     Example: arbitrage router evaluate runs/everybody --reward language_id.match
     """
     from arbitrage.routers.evaluation import cross_validated, scored_on, summarised
+    from arbitrage.routers.policies import EMBEDDED, POLICIES
 
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say, reward)
-    if test is None:
-        found = cross_validated(read, folds=folds, seed=seed)
-    else:
-        found = scored_on(read, _read(test, say, reward), seed=seed)
+    routers = (*POLICIES, EMBEDDED) if embeddings else tuple(POLICIES)
+    with _meaning(embeddings, embedding_cache) as meaning:
+        if test is None:
+            found = cross_validated(read, routers, folds=folds, seed=seed, meaning=meaning)
+        else:
+            later = _read(test, say, reward)
+            found = scored_on(read, later, routers, seed=seed, meaning=meaning)
     summary = summarised(found, seed=seed)
     if as_json:
         print_json(summary)
@@ -112,6 +135,21 @@ def evaluate(
         f"{summary['split']}. Intervals: 95 %, bootstrap over prompts or groups, paired.",
         highlight=False,
     )
+
+
+@contextmanager
+def _meaning(written: str | None, cache: Path | None) -> Iterator[Meaning | None]:
+    """The embedder of `--embeddings`, with a cache that lasts for the command at least."""
+    from arbitrage.routers.meaning import meaning_of
+
+    if written is None:
+        yield None
+        return
+    kind, _, rest = written.partition(":")
+    pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+    params = {"kind": kind} | {key: value for key, _, value in pairs}
+    with tempfile.TemporaryDirectory(prefix="arbitrage-vectors-") as folder:
+        yield meaning_of(params, cache or folder)
 
 
 def _read(path: str, say: Console, reward: str | None) -> RewardLog:
@@ -139,6 +177,7 @@ def _of_run(path: str, say: Console, reward: str | None) -> RewardLog:
     from arbitrage.infra.store import open_run
     from arbitrage.infra.store.rewards import reward_of, reward_table
     from arbitrage.routers.reward_log import reward_log_of
+    from arbitrage.tasks.trust import may_be_learned
 
     run = open_run(path)
     objective = reward or reward_of(run)
@@ -147,7 +186,7 @@ def _of_run(path: str, say: Console, reward: str | None) -> RewardLog:
             f'the run "{path}" chose by no single measure.', mend="Name one with --reward."
         )
     say.print(f"{path}: the reward is {objective}", highlight=False, markup=False)
-    return reward_log_of(reward_table(run, objective), path)
+    return reward_log_of(may_be_learned(run, reward_table(run, objective), objective), path)
 
 
 def evaluation_table(summary: dict[str, Any]) -> Table:
