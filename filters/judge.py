@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from arbitrage.answers import Asking
 from arbitrage.errors import FilterError
+from arbitrage.fears import Fear
 from arbitrage.filters.asking import Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
 from arbitrage.filters.conversations import turns_of, unaskable
@@ -130,6 +131,9 @@ class Judge(Filter):
     Params = JudgeParams
     measures = ("score",)
     labels = ("cause",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "score": Fear("low", "answers a judge thinks little of"),
+    }
     params: JudgeParams
 
     def __init__(self, params: JudgeParams) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from arbitrage.answers import Asking
+from arbitrage.fears import Fear
 from arbitrage.filters.asking import Answer, Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
 from arbitrage.filters.conversations import messages_of, only_number, unaskable
@@ -76,6 +77,9 @@ class RewardModel(Filter):
     Params = RewardModelParams
     measures = ("score",)
     labels = ("cause",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "score": Fear("low", "answers a reward model thinks little of"),
+    }
     params: RewardModelParams
 
     def __init__(self, params: RewardModelParams) -> None:

@@ -12,12 +12,14 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_block
 from arbitrage.config import RunConfig
 from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.scoring import run_filters
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
+from arbitrage.infra.report.outcome import Outcome
 from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.infra.store.open import open_run
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
@@ -25,6 +27,7 @@ from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.learning import check_learning, shards_at_once
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import remember_parent
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
@@ -63,17 +66,18 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     uri = str(opened.path)
     if opened.how == "finished":
         return _ended(opened.address)
-    with closing(opened), stopping_on_signals(), open_teachers(uri):
+    with closing(opened), stopping_on_signals(), open_teachers(uri), RunProgress(uri) as progress:
         raise_if_stopping()
         check_earlier(config)
         check_learning(config)
         check_rewards(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
+        remember_parent(uri, shards)
         if config.select.exact is not None:
-            shards = complete_rounds(config, uri)
+            shards = complete_rounds(config, uri, progress)
         else:
-            progress = RunProgress(uri, shards)
+            progress.expect(shards)
             board.enter("generating and scoring")
             complete_shards(config, uri, range(shards), progress)
             see_the_whole(config, uri, shards)
@@ -87,6 +91,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         opened.publish()
         board.enter("finished")
         report_run(uri, opened.address)
+        progress.finish(Outcome.of(open_run(uri).manifest))
     return _ended(opened.address)
 
 
@@ -95,12 +100,11 @@ def _ended(address: str) -> str:
     return cast(str, end_state(address, open_run(address).manifest))
 
 
-def complete_rounds(config: RunConfig, uri: str) -> int:
+def complete_rounds(config: RunConfig, uri: str, progress: RunProgress) -> int:
     """Complete round after round of an exact run until nothing more is to be asked.
 
     Returns the number of shards of all rounds; the last one's hold what was never asked.
     """
-    progress = RunProgress(uri, 0)
     for number in count():
         asked = stage_round(uri, number)
         shards = range(asked["first"], asked["first"] + asked["shards"])

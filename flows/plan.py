@@ -10,7 +10,7 @@ from arbitrage.filters.exact import foreseen
 from arbitrage.filters.independence import check_rewards
 from arbitrage.infra.generation.estimate import Planner, recorded_tokens
 from arbitrage.infra.generation.plan import Plan
-from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.sources import read_prompts, source_options
 from arbitrage.routers.drawing import route
 
 
@@ -23,7 +23,8 @@ def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
     check_rewards(config)
     planner = Planner(config, recorded_tokens(config), seconds_per_request)
     languages: Counter[str] = Counter()
-    for chunk in read_prompts(config.prompts, chunk_rows=config.run.shard_size):
+    rows, options = config.run.shard_size, source_options(config)
+    for chunk in read_prompts(config.prompts, chunk_rows=rows, storage_options=options):
         languages.update(chunk.prompts.column("language").to_pylist())
         routed = route(chunk.prompts, config)
         planner.add(

@@ -14,12 +14,13 @@ from arbitrage.errors import ArbitrageError
 from arbitrage.filters.base import Batch, FilterParams
 from arbitrage.filters.independence import check_rewards, family_flags
 from arbitrage.filters.scoring import built_filter, measure
-from arbitrage.infra.sources import SourceSummary, check_source
+from arbitrage.infra.sources import SourceSummary, check_source, source_options
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
 from arbitrage.tasks.learning import check_learning
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import check_parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ def preflight(path: Path, overrides: Iterable[str] = ()) -> Iterator[Finding]:
     for name in config.filters:
         yield _tried(f"filter {name}", lambda name=name: _score_one(config, name, languages))  # type: ignore[misc]
     yield _tried("rewards", lambda: _trust(config))
+    if config.parent is not None:
+        yield _tried("parent", lambda: check_parent(config))
     yield _tried("output", lambda: check_output(config))
 
 
@@ -98,7 +101,7 @@ def _trust(config: RunConfig) -> str:
 
 def _look_at_source(config: RunConfig, languages: set[str]) -> str:
     """Describe the source, and add the languages of its first rows to `languages`."""
-    summary = check_source(config.prompts)
+    summary = check_source(config.prompts, storage_options=source_options(config))
     languages.update(summary.sample.prompts["language"].to_pylist())
     return describe(summary)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.generation.requests import plan_requests
 from arbitrage.infra.generation.rows import generated_rows, route_facts
 from arbitrage.infra.generation.waves import waves
-from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.sources import read_prompts, source_options
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.routers.drawing import route
 from arbitrage.schema import GENERATED, table_of
@@ -33,7 +32,8 @@ def preview_prompts(config: RunConfig, count: int) -> Iterator[Explanation]:
     each other only, so choices may differ in a run.
     """
     check_rewards(config)
-    chunk = next(islice(read_prompts(config.prompts, chunk_rows=count), 1))
+    options = source_options(config)
+    chunk = next(read_prompts(config.prompts, chunk_rows=count, storage_options=options))
     for row in chunk.graveyard.to_pylist():
         yield Explanation(row["prompt_id"] or row["origin"] or "?", None, None, [], [row])
     routed = route(chunk.prompts, config)

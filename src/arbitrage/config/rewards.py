@@ -12,8 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from arbitrage.config.coherence import objective_measures
 from arbitrage.config.plugins import Strict
-
-Objective = str | dict[str, float]
+from arbitrage.config.select import Objective
 
 AUDIT_FORMAT, AUDIT_KIND = 1, "reward-audit"
 
