@@ -45,7 +45,8 @@ def plan(
         console.print(sentence, highlight=False)
     console.print(_plan_table(planned))
     console.print(
-        f"\n{_OF_FILTERS if planned.filters else ''}Prompt tokens are guessed from a sample, by script. Output tokens and USD: expected / "
+        f"\n{_OF_FILTERS if planned.filters else ''}Prompt tokens are guessed from a sample, by "
+        "script. Output tokens and USD: expected / "
         "at most, from recordings and from sampling.max_tokens; - = not bounded or not priced. "
         f"Hours assume {seconds_per_request:g} s a request.",
         highlight=False,
