@@ -20,6 +20,7 @@ from arbitrage.infra.report.histograms import histogram, said
 from arbitrage.infra.report.measured import count_run, route_draws, samples
 from arbitrage.infra.report.planned import amount, planned_rows
 from arbitrage.infra.report.profile import Profile
+from arbitrage.infra.report.rewards import model_rows, reward_rows, reward_sentences
 from arbitrage.infra.report.router_in_use import page_of, router_in_use
 from arbitrage.infra.report.shard_files import megabytes, not_listed, shard_files, view_files
 from arbitrage.infra.report.spending import spending
@@ -64,6 +65,9 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         view_files=view_files(manifest),
         not_listed=not_listed(manifest),
         unknown=unknown_sentences(manifest),
+        rewards=reward_rows(manifest),
+        models=model_rows(manifest),
+        warnings=reward_sentences(manifest),
         samples=samples(run),
     )
 
