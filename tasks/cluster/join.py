@@ -143,7 +143,7 @@ def initial(options: RayOptions, config: RunConfig) -> dict[str, Any]:
 def _started(runner: Any) -> Iterator[Any]:
     try:
         runner.__enter__()
-    except Exception as error:  # noqa: BLE001 - Ray raises Exception itself where it cannot start
+    except Exception as error:
         address = runner.init_kwargs["address"]
         raise ConfigError(
             f'run.ray.address = "{address}": {str(error).strip().splitlines()[0]}',
