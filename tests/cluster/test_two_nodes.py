@@ -1,4 +1,4 @@
-"""Runs over two raylets on this machine: the same rows as in one process, also when one is killed."""
+"""Runs over two raylets on this machine: the rows of one process, also when one is killed."""
 
 from __future__ import annotations
 

