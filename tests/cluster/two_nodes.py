@@ -59,7 +59,7 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="ray-")  # short: the path of a socket has 107 characters
-    options = {"num_cpus": 1, "object_store_memory": 100 * _MB, "node_ip_address": "127.0.0.1"}
+    options = {"num_cpus": 1, "object_store_memory": 100 * _MB}
     cluster = Cluster(shutdown_at_exit=True)
     try:
         nodes = [
