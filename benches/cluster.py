@@ -1,4 +1,4 @@
-"""Ray against threads on this machine: the same run on recorded answers, scored by the same filters.
+"""Ray against threads on this machine: the same run on recorded answers, with the same filters.
 
 Three teachers' recorded answers, two a prompt; the filters are the quickstart's, which hold the
 interpreter lock for most of their time, so that two threads are no faster than one. Every run is
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def write_config(folder: Path, shards: int) -> Path:
-    """The run as a finished manifest's config is written: JSON is valid where TOML wants a table."""
+    """The run of benches/distill.py as a file."""
     prompts, recordings = folder / "prompts.parquet", folder / "recordings.parquet"
     corpus = synthetic.Corpus(text_bytes=TEXT_BYTES)
     corpus.write_prompts(prompts, shards * SHARD_SIZE)
