@@ -14,6 +14,11 @@ Boards, and what is kept apart in the five folds:
   never in fit and test in two languages. lcb-easy splits the same prompts at random: the same task
   in another language is in the fit, and what is gained there beyond lcb is an illusion.
 - lcb-weak, lcb-weak-easy: without command-r-plus and gpt-3.5-turbo, which lead.
+- lcb-ten (only where asked for): the same prompts and all ten models that the benchmark's own
+  repository records, outputs/*.csv of github.com/for-ai/language-confusion at 0cfdbb4, put into
+  DIR/lcb/outputs.
+
+--embeddings e5 adds the learned router with embeddings beside words, on boards with text.
 
 Gap closed is the share of the way from fixed to oracle; the oracle chooses by the very reward it is
 scored with and is out of reach where rewards are noisy (wmt24 above all: one rating a segment).
@@ -35,8 +40,9 @@ import polars as pl
 
 from arbitrage.filters.base import Batch
 from arbitrage.filters.language_confusion import LanguageConfusion, LanguageConfusionParams
-from arbitrage.routers.evaluation import cross_validated, summarised
-from arbitrage.routers.policies import POLICIES
+from arbitrage.routers.evaluation import FOLDS, cross_validated, summarised
+from arbitrage.routers.meaning import Meaning, meaning_of
+from arbitrage.routers.policies import EMBEDDED, POLICIES
 from arbitrage.routers.reward_log import RewardLog, reward_log_of
 
 SMALL = ["AyaExpanse-8B", "CommandR7B", "EuroLLM-9B", "Llama-3.1-8B", "Mistral-7B", "Qwen2.5-7B"]
@@ -44,6 +50,7 @@ SMALL += ["TowerPlus-9B"]
 LEADERS = ["command-r-plus", "gpt-3.5-turbo"]
 JUDGE = "gemba_esa_gpt41"
 HEADS = ("learned:kl", "learned:pairs")
+BY_TASK = ("lcb", "lcb-weak", "lcb-ten")
 
 
 def log_of(rows: pl.DataFrame, name: str) -> RewardLog:
@@ -92,9 +99,25 @@ def asked(data: Path, name: str) -> RewardLog:
     return log_of(long.with_columns(pl.col("reward").cast(pl.Float64)), name)
 
 
-def lcb(data: Path, *, weak: bool, by_task: bool) -> RewardLog:
+def ten(data: Path) -> pl.DataFrame:
+    """All recorded completions, prompts named as in prompts.parquet."""
+    tables = [
+        pl.read_csv(path, schema_overrides={"completion": pl.String})
+        for path in sorted((data / "lcb/outputs").glob("*.csv"))
+    ]
+    number = pl.col("id").cast(pl.String).str.zfill(3)
+    rows = pl.concat(tables, how="diagonal").filter(pl.col("task") == "crosslingual")
+    return rows.select(
+        pl.format("lcb-cros-{}-{}-{}", "source", "language", number).alias("prompt_id"),
+        pl.col("model").alias("teacher"),
+        "completion",
+    )
+
+
+def lcb(data: Path, *, weak: bool, by_task: bool, every: bool = False) -> RewardLog:
     prompts = pl.read_parquet(data / "lcb/prompts.parquet")
-    rows = pl.read_parquet(data / "lcb/completions.parquet").join(prompts, on="prompt_id")
+    rows = ten(data) if every else pl.read_parquet(data / "lcb/completions.parquet")
+    rows = rows.join(prompts, on="prompt_id")
     rows = rows.filter(pl.col("task") == "crosslingual").with_columns(
         pl.col("completion").fill_null("")
     )
@@ -133,16 +156,23 @@ BOARDS: dict[str, Callable[[Path], RewardLog]] = {
     "lcb-easy": lambda data: lcb(data, weak=False, by_task=False),
     "lcb-weak": lambda data: lcb(data, weak=True, by_task=True),
     "lcb-weak-easy": lambda data: lcb(data, weak=True, by_task=False),
+    "lcb-ten": lambda data: lcb(data, weak=False, by_task=True, every=True),
     "llmrouter": lambda data: asked(data, "llmrouter"),
     "routerdc": lambda data: asked(data, "routerdc"),
 }
 
 
 def measured_board(
-    name: str, log: RewardLog, routers: tuple[str, ...], figures: dict[str, Any]
+    name: str,
+    log: RewardLog,
+    routers: tuple[str, ...],
+    figures: dict[str, Any],
+    meaning: Meaning | None,
 ) -> list[dict[str, Any]]:
-    by_task = name in {"lcb", "lcb-weak"}
-    found = cross_validated(log, routers, folds=modulo(log) if by_task else 5)
+    folds = modulo(log) if name in BY_TASK else FOLDS
+    if meaning is not None and any(log.prompts.texts) and EMBEDDED not in routers:
+        routers = (*routers, EMBEDDED)
+    found = cross_validated(log, routers, folds=folds, meaning=meaning)
     summary = summarised(found)
     rows = []
     for router, row in summary["routers"].items():
@@ -162,7 +192,7 @@ def measured_board(
                 "route s": taken["route"],
             }
         )
-    ours = summary["routers"]["learned"]["per_language"]
+    ours = summary["routers"].get("learned", summary["routers"]["fixed"])["per_language"]
     worse = [tag for tag, cell in ours.items() if cell["vs_fixed"]["difference"] < 0]
     sure = [
         tag
@@ -194,16 +224,24 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, metavar="DIR")
     options.add_argument("--board", action="append", choices=BOARDS, help="only this; repeatable")
     options.add_argument("--heads", action="store_true", help="the KL and pairwise heads too")
+    options.add_argument("--embeddings", metavar="KIND", help="and the router with these: e5")
+    options.add_argument("--embedding-cache", type=Path, metavar="DIR", help="keep vectors here")
+    options.add_argument("--router", action="append", help="only this beside the baselines")
     given = options.parse_args()
+    meaning = None
+    if given.embeddings:
+        meaning = meaning_of({"kind": given.embeddings}, given.embedding_cache)
     where = measured.machine()
     routers = tuple(POLICIES) + (HEADS if given.heads else ())
+    if given.router:
+        routers = ("best_single", "fixed", *given.router)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
-    for name in given.board or BOARDS:
+    for name in given.board or [name for name in BOARDS if name != "lcb-ten"]:
         log = BOARDS[name](given.data)
         if given.quick:
             log = log.part(np.arange(0, len(log), 10))
-        rows += measured_board(name, log, routers, figures)
+        rows += measured_board(name, log, routers, figures, meaning)
         gc.collect()
     measured.show(where, rows, figures, as_json=given.json)
 

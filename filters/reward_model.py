@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from arbitrage.answers import Asking
+from arbitrage.fears import Fear
 from arbitrage.filters.asking import Answer, Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
 from arbitrage.filters.conversations import messages_of, only_number, unaskable
@@ -35,6 +37,10 @@ class RewardModelParams(ServerParams):
     )
     batch: int = Field(32, ge=1, le=1024, description="Texts in one request.")
     min_score: float | None = Field(None, description="Least score of a kept answer.")
+
+    def asking(self, answers: int) -> Asking:
+        size = self.batch if self.send == "texts" else 1
+        return Asking(-(-answers // size), prompts=answers, answers=answers)
 
     @classmethod
     def operational_fields(cls) -> frozenset[str]:
@@ -71,6 +77,9 @@ class RewardModel(Filter):
     Params = RewardModelParams
     measures = ("score",)
     labels = ("cause",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "score": Fear("low", "answers a reward model thinks little of"),
+    }
     params: RewardModelParams
 
     def __init__(self, params: RewardModelParams) -> None:

@@ -11,6 +11,7 @@ import regex
 from numpy.typing import NDArray
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.languages import language_facts
 
@@ -110,6 +111,9 @@ class Script(Filter):
     Params = ScriptParams
     measures = ("share",)
     causes: ClassVar[Mapping[str, str]] = {"min_share": "wrong_script"}
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "share": Fear("low", "letters of another script"),
+    }
 
     def score(self, batch: Batch) -> Scores:
         shares = np.full(len(batch), np.nan, dtype=np.float32)

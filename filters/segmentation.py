@@ -27,9 +27,10 @@ _LONGEST_NORMALISED = 64
 
 # ICU's own boundaries in lower-case ASCII, without the cost of asking for each: letters, digits and
 # underscores, joined by ' . : between letters and by ' . , ; between digits. A test compares.
-_WORD = r"[a-z0-9_]++(?:(?:(?<=[a-z])['.:](?=[a-z])|(?<=[0-9])['.,;](?=[0-9]))[a-z0-9_]++)*+"
+# No possessive quantifiers: those of Python 3.11.0 to 3.11.4 match wrongly (python/cpython#106052).
+_WORD = r"[a-z0-9_]+(?:(?:(?<=[a-z])['.:](?=[a-z])|(?<=[0-9])['.,;](?=[0-9]))[a-z0-9_]+)*"
 _ASCII_WORDS = re.compile(_WORD)
-_ASCII_SEGMENTS = re.compile(rf"{_WORD}|[ ]++|\r\n|[\x00-\x7f]")
+_ASCII_SEGMENTS = re.compile(rf"{_WORD}|[ ]+|\r\n|[\x00-\x7f]")
 
 
 def fold(text: str, language: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import closing
 from prefect import flow
 
 from arbitrage.config import RunConfig
+from arbitrage.filters.independence import check_rewards
 from arbitrage.flows.distill import distill
 from arbitrage.infra.interrupt import raise_if_stopping, stopping_on_signals
 from arbitrage.infra.store import calibration
@@ -28,6 +29,7 @@ def calibrate(config: RunConfig, run_id: str | None = None, new: bool = False) -
     An unfinished calibration of the same config, or the one named by `run_id`, is continued: what
     was answered is not asked again. Its two runs are runs of `distill`, each whole and readable.
     """
+    check_rewards(config)
     opened = open_calibration(config, calibration_identity(config), run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":

@@ -11,7 +11,9 @@ from typing import Any, cast
 from prefect import flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_block
 from arbitrage.config import RunConfig
+from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.scoring import run_filters
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
@@ -66,6 +68,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         check_earlier(config)
         check_learning(config)
         check_runner(config)
+        check_rewards(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
         if config.select.exact is not None:

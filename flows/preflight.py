@@ -12,8 +12,9 @@ from arbitrage import registry
 from arbitrage.config import RunConfig, TeacherConfig, load_config
 from arbitrage.errors import ArbitrageError
 from arbitrage.filters.base import Batch, FilterParams
+from arbitrage.filters.independence import check_rewards, family_flags
 from arbitrage.filters.scoring import built_filter, measure
-from arbitrage.infra.sources import SourceSummary, check_source
+from arbitrage.infra.sources import SourceSummary, check_source, source_options
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
@@ -50,6 +51,7 @@ def preflight(path: Path, overrides: Iterable[str] = ()) -> Iterator[Finding]:
     for name in config.filters:
         yield _tried(f"filter {name}", lambda name=name: _score_one(config, name, languages))  # type: ignore[misc]
     yield _tried("runner", lambda: check_runner(config))
+    yield _tried("rewards", lambda: _trust(config))
     yield _tried("output", lambda: check_output(config))
 
 
@@ -89,9 +91,16 @@ def _route_nothing(config: RunConfig) -> str:
     return f"{registry.routers.get(config.router.kind).identity} fits the pool"
 
 
+def _trust(config: RunConfig) -> str:
+    check_rewards(config)
+    flags = [flag["says"] for flag in family_flags(config)]
+    named = config.rewards is not None and config.rewards.audited is not None
+    return " ".join(["audited" if named else "no audit is named", *flags])
+
+
 def _look_at_source(config: RunConfig, languages: set[str]) -> str:
     """Describe the source, and add the languages of its first rows to `languages`."""
-    summary = check_source(config.prompts)
+    summary = check_source(config.prompts, storage_options=source_options(config))
     languages.update(summary.sample.prompts["language"].to_pylist())
     return describe(summary)
 

@@ -37,42 +37,48 @@ class Design:
         shared: features whose weight holds in all languages.
         paired: features together with a language, whose weight adds to the shared one there
             (feature hashing for many related tasks, Weinberger et al. 2009).
+        dense: float32 [prompts, dimensions], embeddings; no columns without an embedder.
         matrix: float32 [prompts, width], or None beyond IN_MEMORY prompts.
     """
 
     counts: Counts
     shared: Vocabulary
     paired: Vocabulary
+    dense: Single
     matrix: Single | None
 
     @classmethod
-    def of(cls, batch: PromptBatch) -> Design:
+    def of(cls, batch: PromptBatch, dense: Single | None = None) -> Design:
         counts = features(batch)
         languages = len(set(batch.languages))
         shared = vocabulary(counts.rows, counts.bins, SHARED_COLUMNS)
         most = PAIRED_LARGE if counts.size > IN_MEMORY else PAIRED_COLUMNS
         width = min(most, PAIRED_EACH * languages) if languages > 1 else 0
-        made = cls(counts, shared, vocabulary(counts.rows, counts.paired, width), None)
+        dense = np.zeros((counts.size, 0), np.float32) if dense is None else dense
+        made = cls(counts, shared, vocabulary(counts.rows, counts.paired, width), dense, None)
         if counts.size > IN_MEMORY:
             return made
         return replace(made, matrix=np.vstack([part for _, part in made.chunks()]))
 
     @property
     def width(self) -> int:
-        return len(self.shared) + len(self.paired)
+        return len(self.shared) + len(self.paired) + int(self.dense.shape[1])
 
     def chunks(self) -> Iterator[tuple[int, Single]]:
         """(first row, float32 [rows, width]) from the first row to the last."""
         if self.matrix is not None:
             yield 0, self.matrix
         else:
-            yield from matrix_chunks(self.counts, self.shared, self.paired)
+            for start, part in matrix_chunks(self.counts, self.shared, self.paired):
+                yield start, np.hstack([part, self.dense[start : start + len(part)]])
 
-    def scale(self, paired_share: float) -> Single:
+    def scale(self, paired_share: float, dense_share: float) -> Single:
         """float32 [width]: what each column is multiplied by where a language's own weight has
-        `paired_share` times the prior variance of a shared one."""
-        own = np.full(len(self.paired), paired_share**0.5, np.float32)
-        return np.concatenate([np.ones(len(self.shared), np.float32), own])
+        `paired_share`, and one of an embedding `dense_share`, times the prior variance of a shared
+        word's."""
+        groups = (len(self.shared), 1.0), (len(self.paired), paired_share)
+        sizes = (*groups, (self.dense.shape[1], dense_share))
+        return np.concatenate([np.full(size, share**0.5, np.float32) for size, share in sizes])
 
 
 def matrix_chunks(

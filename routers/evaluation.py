@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from arbitrage.errors import ConfigError
 from arbitrage.routers.bootstrap import Resampled, holm, resampled, two_sided
 from arbitrage.routers.folds import grouped_folds
+from arbitrage.routers.meaning import Meaning
 from arbitrage.routers.policies import POLICIES, policy
 from arbitrage.routers.pooling import Matrix, best_column
 from arbitrage.routers.reward_log import RewardLog
@@ -43,11 +44,13 @@ def cross_validated(
     *,
     folds: NDArray[np.intp] | int = FOLDS,
     seed: int = 0,
+    meaning: Meaning | None = None,
 ) -> Evaluation:
     """Fit each router on all folds but one and let it route that one, in turn.
 
     Args:
         folds: how many, drawn so that groups stay together; or the fold of each prompt.
+        meaning: the embedder of "learned+embeddings", if that is among the routers.
     """
     if isinstance(folds, int):
         if len(set(log.groups)) < 2:
@@ -61,7 +64,7 @@ def cross_validated(
     seconds = dict.fromkeys(routers, (0.0, 0.0))
     for fold in range(count):
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        part = _try_all(log.part(inside), log.part(outside), routers, seed)
+        part = _try_all(log.part(inside), log.part(outside), routers, seed, meaning)
         for name, (rewards, fit, route) in part.items():
             earned[name][outside] = rewards
             seconds[name] = seconds[name][0] + fit, seconds[name][1] + route
@@ -72,7 +75,12 @@ def cross_validated(
 
 
 def scored_on(
-    log: RewardLog, test: RewardLog, routers: Sequence[str] = tuple(POLICIES), *, seed: int = 0
+    log: RewardLog,
+    test: RewardLog,
+    routers: Sequence[str] = tuple(POLICIES),
+    *,
+    seed: int = 0,
+    meaning: Meaning | None = None,
 ) -> Evaluation:
     """Fit each router on `log` and let it route `test`, both with the teachers they share.
 
@@ -99,7 +107,7 @@ def scored_on(
     split = "fitted on one log, tested on the other"
     if shared:
         split += f"; {shared:,} prompts of the test are in the fit too, so it flatters"
-    found = _try_all(log, test, routers, seed)
+    found = _try_all(log, test, routers, seed, meaning)
     earned = {name: rewards for name, (rewards, _, _) in found.items()}
     earned[ORACLE] = np.nanmax(test.rewards, axis=1)
     seconds = {name: (fit, route) for name, (_, fit, route) in found.items()}
@@ -107,7 +115,11 @@ def scored_on(
 
 
 def _try_all(
-    log: RewardLog, test: RewardLog, routers: Sequence[str], seed: int
+    log: RewardLog,
+    test: RewardLog,
+    routers: Sequence[str],
+    seed: int,
+    meaning: Meaning | None,
 ) -> dict[str, tuple[Matrix, float, float]]:
     heard = np.flatnonzero(log.present.any(axis=0))
     found = {}
@@ -120,7 +132,7 @@ def _try_all(
     )
     for name in routers:
         begun = time.perf_counter()
-        predict = policy(name)(known, seed)
+        predict = policy(name, meaning)(known, seed)
         fitted = time.perf_counter()
         # A teacher without one reward in the fit is the last choice there.
         worth = np.full((len(test), len(log.teachers)), -np.inf)

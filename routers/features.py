@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import regex
@@ -28,6 +28,8 @@ _TOKENS = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
     r"|\p{L}[\p{L}\p{M}\p{N}]*|\p{N}|\n|[^\w\s]"
 )
+# The same for texts in ASCII, in half the time.
+_ASCII_TOKENS = re.compile(r"[a-z][a-z0-9]*|[0-9]|\n|[^\w \t-\r]")
 _SCRIPT = regex.compile(
     r"(?P<Latn>\p{Latin})|(?P<Cyrl>\p{Cyrillic})|(?P<Grek>\p{Greek})|(?P<Arab>\p{Arabic})"
     r"|(?P<Hebr>\p{Hebrew})|(?P<Deva>\p{Devanagari})|(?P<Beng>\p{Bengali})|(?P<Taml>\p{Tamil})"
@@ -35,6 +37,8 @@ _SCRIPT = regex.compile(
     r"|(?P<Kana>\p{Hiragana}|\p{Katakana})|(?P<Ethi>\p{Ethiopic})|(?P<other>\p{L})"
 )
 _SCRIPT_READ = 60
+# Prompts hashed together, so that lists of their words stay short.
+_AT_ONCE = 2048
 
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _MIXING = np.uint64(0xBF58476D1CE4E5B9)
@@ -84,13 +88,11 @@ def features(batch: PromptBatch) -> Counts:
     Turkish" holds for Korean; whether the wanted language is named is a feature of its own.
     """
     parts = [
-        _hashes(text, tag, task)
-        for text, tag, task in zip(batch.texts, batch.languages, batch.tasks, strict=True)
+        _hashed(batch, start, min(start + _AT_ONCE, len(batch)))
+        for start in range(0, len(batch), _AT_ONCE)
     ]
-    rows = np.repeat(np.arange(len(parts), dtype=np.int64), [len(part) for part in parts])
-    keys = _mixed(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
-    coded = (rows << BITS) | (keys >> np.uint64(64 - BITS)).astype(np.int64)
-    coded, times = np.unique(coded, return_counts=True)
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    coded, times = (np.concatenate(columns) for columns in zip(nothing, *parts, strict=True))
     rows, bins = coded >> BITS, coded & ((1 << BITS) - 1)
     tags = np.array([_word(f"\0language {tag}") for tag in batch.languages], dtype=np.uint64)
     both = _mixed(bins.astype(np.uint64) * _FIRST + tags[rows] * _SECOND)
@@ -156,34 +158,66 @@ def column_table(known: Vocabulary) -> NDArray[np.int32]:
     return table
 
 
-def _hashes(text: str, tag: str, task: str | None) -> NDArray[np.uint64]:
-    """uint64 [features, not distinct] of one prompt."""
-    read = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
-    words = _TOKENS.findall(read.lower())
-    names = _names()
-    plain = np.array([_word(names.get(word, word)) for word in words], dtype=np.uint64)
-    ends = np.array([_word("\0start"), _word("\0end")], dtype=np.uint64)
-    framed = np.concatenate([ends[:1], plain, ends[1:]])
-    marks = [
-        f"\0length {int(2 * math.log2(1 + len(text)))}",
-        f"\0lines {min(5, text.count(chr(10)))}",
-        f"\0script {_script(read)} {_wanted_script(tag)}",
-        f"\0named {_names_wanted(tag, words)}",
-        f"\0task {task}",
-        *(
-            f"\0prefix {word[:PREFIX]}"
-            for word in words
-            if len(word) > PREFIX and word not in names
-        ),
-    ]
-    return np.concatenate(
-        [
-            plain,
-            framed[:-1] * _FIRST + framed[1:] * _SECOND,
-            plain[:EDGE] + _FIRST,
-            plain[-EDGE:] + _SECOND,
-            np.array([_word(mark) for mark in marks], dtype=np.uint64),
-        ]
+def _hashed(
+    batch: PromptBatch, first: int, last: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(row << BITS | bin, times it stands there) of the prompts at first .. last, ascending."""
+    plain: list[int] = []
+    others: list[int] = []
+    lengths, more = [], []
+    for row in range(first, last):
+        text, tag = batch.texts[row], batch.languages[row]
+        read = text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
+        words = (_ASCII_TOKENS if read.isascii() else _TOKENS).findall(read.lower())
+        coded = [_coded(word) for word in words]
+        plain += [code for code, _ in coded]
+        lengths.append(len(words))
+        marks = (
+            f"\0length {int(2 * math.log2(1 + len(text)))}",
+            f"\0lines {min(5, text.count(chr(10)))}",
+            f"\0script {_script(read)} {_wanted_script(tag)}",
+            f"\0named {_wanted_name(tag) in words}",
+            f"\0task {batch.tasks[row]}",
+        )
+        before = len(others)
+        others += map(_word, marks)
+        others += [prefix for _, prefix in coded if prefix is not None]
+        more.append(len(others) - before)
+    sizes = np.array(lengths, np.int64)
+    rows, keys = _sequences(np.array(plain, np.uint64), sizes)
+    rows = np.concatenate([rows, np.repeat(np.arange(len(sizes)), more)])
+    keys = _mixed(np.concatenate([keys, np.array(others, np.uint64)]))
+    bins = (keys >> np.uint64(64 - BITS)).astype(np.int64)
+    return np.unique(((rows + first) << BITS) | bins, return_counts=True)
+
+
+def _sequences(
+    plain: NDArray[np.uint64], sizes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """(row, key) of every word, every pair of neighbours with the start and the end, and once more
+    of the words at either edge.
+
+    Args:
+        plain: hashes of the words of all rows, one row after the other.
+        sizes: words of each row.
+    """
+    rows = np.repeat(np.arange(len(sizes)), sizes)
+    before = np.cumsum(sizes) - sizes
+    place = np.arange(len(plain)) - before[rows]
+    # Each row with a word for its start and one for its end; a pair begins anywhere but at an end.
+    framed = np.empty(len(plain) + 2 * len(sizes), np.uint64)
+    starts = before + 2 * np.arange(len(sizes))
+    framed[starts] = _word("\0start")
+    framed[starts + sizes + 1] = _word("\0end")
+    framed[starts[rows] + 1 + place] = plain
+    begins = np.ones(len(framed), np.bool_)
+    begins[starts + sizes + 1] = False
+    left = np.flatnonzero(begins)
+    pairs = framed[left] * _FIRST + framed[left + 1] * _SECOND
+    head, tail = place < EDGE, place >= sizes[rows] - EDGE
+    return (
+        np.concatenate([rows, np.repeat(np.arange(len(sizes)), sizes + 1), rows[head], rows[tail]]),
+        np.concatenate([plain, pairs, plain[head] + _FIRST, plain[tail] + _SECOND]),
     )
 
 
@@ -194,9 +228,11 @@ def _names() -> dict[str, str]:
     return {name: "\0name" for name in names if name.isalpha()}
 
 
-def _names_wanted(tag: str, words: Sequence[str]) -> bool:
+@cache
+def _wanted_name(tag: str) -> str | None:
+    """The first word of the English name of the wanted language."""
     facts = language_facts(tag)
-    return facts is not None and facts.name.lower().split(" ")[0] in words
+    return facts.name.lower().split(" ")[0] if facts else None
 
 
 @cache
@@ -207,11 +243,31 @@ def _wanted_script(tag: str) -> str:
 
 def _script(text: str) -> str:
     """The script most of the first letters are in."""
+    start = text[:_SCRIPT_READ]
+    if start.isascii():
+        return "Latn" if any(map(str.isalpha, start)) else ""
     found: dict[str, int] = {}
-    for match in _SCRIPT.finditer(text[:_SCRIPT_READ]):
-        name = match.lastgroup or ""
-        found[name] = found.get(name, 0) + 1
+    for character in start:
+        name = _script_of(character)
+        if name is not None:
+            found[name] = found.get(name, 0) + 1
     return max(sorted(found), key=found.__getitem__) if found else ""
+
+
+@lru_cache(maxsize=1 << 14)
+def _script_of(character: str) -> str | None:
+    match = _SCRIPT.match(character)
+    return None if match is None else match.lastgroup
+
+
+# Words come again and again; the bound keeps strange ones from filling the memory.
+@lru_cache(maxsize=1 << 17)
+def _coded(word: str) -> tuple[int, int | None]:
+    """The hash of a word, and that of its first letters where it is long and names no language."""
+    name = _names().get(word)
+    if name is not None:
+        return _word(name), None
+    return _word(word), _word(f"\0prefix {word[:PREFIX]}") if len(word) > PREFIX else None
 
 
 def _word(word: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from arbitrage.errors import unknown_name
+from arbitrage.errors import ConfigError, unknown_name
 from arbitrage.routers.artefact import save_artefact
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.design import IN_MEMORY
@@ -19,8 +19,10 @@ from arbitrage.routers.evaluation import FOLDS, Evaluation, cross_validated, sco
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.fitting import fit_learned
 from arbitrage.routers.folds import grouped_folds
+from arbitrage.routers.meaning import Meaning
 from arbitrage.routers.models import Arrays, Model, means_arrays, means_from, means_settings
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
+from arbitrage.routers.policies import EMBEDDED
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.ranking import rank_teachers
 from arbitrage.routers.reward_log import RewardLog
@@ -78,7 +80,8 @@ KINDS: dict[str, Callable[..., Model]] = {
     "nearest": NearestModel.fit,
     "cluster": ClusterModel.fit,
 }
-VERSION = 1
+# Of `learned`, 2: embeddings beside words.
+VERSIONS = {"fixed": 1, "learned": 2, "nearest": 1, "cluster": 1}
 
 
 def fit_artefact(
@@ -90,6 +93,7 @@ def fit_artefact(
     metrics: Mapping[str, Any] | None = None,
     costs: Mapping[str, float] | None = None,
     identities: Mapping[str, tuple[str, str | None]] | None = None,
+    meaning: Meaning | None = None,
 ) -> dict[str, Any]:
     """Fit a router on all of a log, write its artefact, and return the card.
 
@@ -99,21 +103,32 @@ def fit_artefact(
 
     Of `fixed`, which is a table, router.toml holds the [router] section of a run besides.
 
+    With `meaning`, embeddings are features of `learned` too. The card names them under "embeddings"
+    (null where they are not used, for want of any gain); the metrics have both routers.
+
     Args:
         metrics: what it earns, where the caller has measured that already.
         costs: teacher -> cost of an answer; where given, ties in the ranking go to the cheaper.
         identities: teacher -> (model, precision), to compare variants of one model.
+        meaning: where the vectors of prompts come from.
 
-    Raises UnknownNameError for a kind that is not fixed, learned, nearest or cluster; OutputError.
+    Raises UnknownNameError for a kind that is not fixed, learned, nearest or cluster; ConfigError
+    for embeddings of another kind than learned; OutputError.
     """
     if kind not in KINDS:
         raise unknown_name("kind of router that is fitted", kind, KINDS, mend="Fix --kind.")
-    model = KINDS[kind](log, seed=seed)
-    metrics = _metrics(log, kind, seed) if metrics is None else metrics
+    if meaning is not None and kind != "learned":
+        raise ConfigError(
+            f'a router of kind "{kind}" does not read embeddings.', mend="Fit --kind learned."
+        )
+    extra = {} if meaning is None else {"meaning": meaning}
+    model = KINDS[kind](log, seed=seed, **extra)
+    metrics = _metrics(log, kind, seed, meaning) if metrics is None else metrics
     card = {
         "kind": kind,
-        "version": VERSION,
+        "version": VERSIONS[kind],
         "features": IDENTITY,
+        "embeddings": model.settings().get("embedding", {}).get("identity"),
         "teachers": list(model.teachers),
         "training": {
             "digest": log.digest,
@@ -134,16 +149,22 @@ def fit_artefact(
     return written
 
 
-def _metrics(log: RewardLog, kind: str, seed: int) -> dict[str, Any] | None:
+def _metrics(
+    log: RewardLog, kind: str, seed: int, meaning: Meaning | None
+) -> dict[str, Any] | None:
     """The evaluation of this kind beside the baselines; None where nothing can be held out."""
     if len(set(log.groups)) < 2:
         return None
     routers = tuple(dict.fromkeys(("best_single", "fixed", kind)))
+    if meaning is not None:
+        routers = (*routers, EMBEDDED)
     found: Evaluation
     if len(log) > IN_MEMORY:
         folds = grouped_folds(log.groups, FOLDS, seed)
         parts = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
-        found = scored_on(log.part(parts[0]), log.part(parts[1]), routers, seed=seed)
+        found = scored_on(
+            log.part(parts[0]), log.part(parts[1]), routers, seed=seed, meaning=meaning
+        )
     else:
-        found = cross_validated(log, routers, seed=seed)
+        found = cross_validated(log, routers, seed=seed, meaning=meaning)
     return summarised(found, replicates=1000, seed=seed)

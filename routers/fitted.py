@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
-from arbitrage.routers.artefact import CARD, load_artefact, pool_columns
+from arbitrage.routers.artefact import load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
 from arbitrage.routers.models import Model
-from arbitrage.routers.pooling import best_column
+from arbitrage.routers.places import card_bytes, local_folder
+from arbitrage.routers.pooling import Matrix, best_column
 from arbitrage.routers.promotion import with_checksum
 from arbitrage.routers.relatives import family_of
 
@@ -29,7 +29,7 @@ class FittedParams(RouterParams):
     """Params of every router with an artefact."""
 
     artefact: str = Field(
-        min_length=1, description="Folder that `arbitrage router fit LOG -o FOLDER` wrote."
+        min_length=1, description="Folder, or s3://, that `arbitrage router fit LOG -o` wrote."
     )
     choose: Literal["best", "draw"] = Field(
         "best", description="Everything to the best teacher, or a share to each by its chance."
@@ -51,10 +51,11 @@ class FittedParams(RouterParams):
     @classmethod
     def _pinned(cls, values: Any) -> Any:
         """Take the artefact's checksum into the params, so that a run with another artefact is
-        another run. An artefact that cannot be read is left for loading to complain of."""
+        another run. An artefact that cannot be read is left for loading to complain of; a store
+        that cannot be reached is not, as the run would be taken for another."""
         if isinstance(values, dict) and values.get("artefact_sha256") is None:
             try:
-                card = orjson.loads((Path(str(values.get("artefact"))) / CARD).read_bytes())
+                card = orjson.loads(card_bytes(str(values.get("artefact"))))
                 return {**values, "artefact_sha256": str(card["sha256"])}
             except (OSError, ValueError, KeyError, TypeError):
                 return values
@@ -75,7 +76,8 @@ class FittedRouter(Router):
 
     def __init__(self, params: FittedParams, teachers: Sequence[str]) -> None:
         super().__init__(params, teachers)
-        folder = with_checksum(Path(params.artefact), params.artefact_sha256)
+        place = local_folder(params.artefact, params.artefact_sha256)
+        folder = with_checksum(place, params.artefact_sha256)
         artefact = load_artefact(folder, kind=self.kind, version=self.version, features=IDENTITY)
         if params.artefact_sha256 not in {None, artefact.card["sha256"]}:
             raise RouterError(
@@ -105,11 +107,7 @@ class FittedRouter(Router):
         # Sums of float32 differ in their last digits with the size of a batch; a choice must not.
         worth = np.round(worth / self.model.temperature, 4)
         able = np.isfinite(worth)
-        if self.params.choose == "best":
-            shares = np.zeros(worth.shape)
-            shares[np.arange(len(worth)), best_column(worth, self._costs)] = 1
-        else:
-            shares = softmax(worth)
+        shares = self._shares(worth)
         even = able / np.maximum(able.sum(axis=1, keepdims=True), 1)
         shares = (1 - self.params.explore) * shares + self.params.explore * even
         # Nobody of this pool was ever rated in the language: for the fallback to answer.
@@ -125,6 +123,18 @@ class FittedRouter(Router):
             tag: "its family" if family_of(tag) in means.families else "all languages"
             for tag in strangers
         }
+
+    def _shares(self, worth: Matrix) -> Matrix:
+        """float64 [n, teachers], rows summing to 1 where a teacher is able: `params.choose`.
+
+        Args:
+            worth: expected reward less cost, in units of the model's temperature; -inf = not able.
+        """
+        if self.params.choose == "draw":
+            return softmax(worth)
+        shares = np.zeros(worth.shape)
+        shares[np.arange(len(worth)), best_column(worth, self._costs)] = 1
+        return shares
 
     def _say_unknown(self, batch: PromptBatch) -> None:
         """Warn, once a language, where rewards of other languages have to do."""

@@ -16,6 +16,7 @@ from arbitrage.routers.features import Vocabulary, features, weighed
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
 from arbitrage.routers.held_out import HeldOut, Setting, held_out
+from arbitrage.routers.meaning import Meaning, centred, checked_meaning
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, best_column, residual
 from arbitrage.routers.projection import DIMENSIONS, Projection
@@ -39,7 +40,8 @@ class Weighing:
         trusted: "learned", "fixed" or "single".
         learned, fixed, single: reward of each.
         error: standard error of the learned one's gain over the better of the others.
-        settings: (penalty, paired share, whether clusters add) of each setting that is averaged.
+        settings: (penalty, paired share, dense share, whether clusters add) of each setting that is
+            averaged.
         plain: languages in which features did harm, held out: there it is `fixed` all the same.
     """
 
@@ -48,7 +50,7 @@ class Weighing:
     fixed: float
     single: float
     error: float
-    settings: tuple[tuple[float, float, float], ...] = ()
+    settings: tuple[tuple[float, ...], ...] = ()
     plain: tuple[str, ...] = ()
 
 
@@ -57,10 +59,12 @@ class LearnedModel:
     """A fitted router: pooled means by language, and weights of a prompt's features on top.
 
     Attributes:
-        weights: float32 [len(shared) + len(paired), n_teachers]; no rows where the fit trusts the
-            means alone.
+        weights: float32 [len(shared) + len(paired) + len(centre), n_teachers]; no rows where the
+            fit trusts the means alone.
         clusters, cluster_gains: what a prompt's cluster adds, float32 [k, n_teachers].
+        centre: float32 [dimensions], mean of the embeddings in the fit; empty without embeddings.
         temperature: of the softmax over expected rewards that says how likely each is the best.
+        meaning: the embedder, where the router was given one.
     """
 
     teachers: tuple[str, ...]
@@ -70,9 +74,11 @@ class LearnedModel:
     weights: Single
     clusters: Clusters
     cluster_gains: Single
+    centre: Single
     temperature: float
     head: Head
     weighing: Weighing
+    meaning: Meaning | None = None
 
     def expected(self, batch: PromptBatch) -> Matrix:
         """float64 [n, n_teachers]: expected reward; -inf where a teacher was never rated in the
@@ -81,18 +87,26 @@ class LearnedModel:
         if len(self.weights) and len(batch):
             counts = features(batch)
             gain = np.zeros_like(base)
-            split = len(self.shared)
-            gain += weighed(counts, counts.bins, self.shared, self.weights[:split])
-            if len(self.paired):
-                gain += weighed(counts, counts.paired, self.paired, self.weights[split:])
+            words, paired, dense = self._weights()
+            gain += weighed(counts, counts.bins, self.shared, words)
+            if len(paired):
+                gain += weighed(counts, counts.paired, self.paired, paired)
+            if self.meaning is not None and dense.any():
+                gain += centred(self.meaning(batch.texts), self.centre) @ dense
             if self.cluster_gains.any():
                 gain += self.cluster_gains[self.clusters.place(counts)]
             gain[_in(batch.languages, self.weighing.plain)] = 0
             base += gain
         return base
 
+    def _weights(self) -> list[Single]:
+        """Of shared words, of words in a language, and of the embedding."""
+        ends = len(self.shared), len(self.shared) + len(self.paired)
+        return np.split(self.weights, ends)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
+            "centre": self.centre,
             "weights": self.weights,
             "centres": self.clusters.centres,
             "cluster_gains": self.cluster_gains,
@@ -106,7 +120,12 @@ class LearnedModel:
         }
 
     def settings(self) -> dict[str, Any]:
-        own = {"temperature": self.temperature, "head": self.head}
+        own: dict[str, Any] = {"temperature": self.temperature, "head": self.head}
+        if self.meaning is not None:
+            own["embedding"] = {
+                "params": dict(self.meaning.params),
+                "identity": self.meaning.identity,
+            }
         return means_settings(self.means) | own | {"weighing": asdict(self.weighing)}
 
     @classmethod
@@ -125,13 +144,17 @@ class LearnedModel:
             arrays["weights"],
             Clusters(projection, arrays["centres"]),
             arrays["cluster_gains"],
+            arrays["centre"],
             settings["temperature"],
             settings["head"],
             Weighing(**{**weighing, "settings": averaged, "plain": tuple(weighing["plain"])}),
+            checked_meaning(settings["embedding"]) if "embedding" in settings else None,
         )
 
 
-def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> LearnedModel:
+def fit_learned(
+    log: RewardLog, *, head: Head = "reward", seed: int = 0, meaning: Meaning | None = None
+) -> LearnedModel:
     """Fit on all prompts of a log, with settings chosen by cross-validation inside it.
 
     Expected reward = mean of the teacher in the language, partially pooled, + features . weights
@@ -141,6 +164,9 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
     teacher, it is not used, and the better of those two is what remains (a stricter
     one-standard-error rule, Breiman et al. 1984). Nor is it used in a language where it loses, held
     out.
+
+    With `meaning`, embeddings of the prompts are columns beside the words, and being without them
+    is among the settings: they are used as far as they gain, held out.
 
     The heads "kl" and "pairs" learn from at most 20,000 prompts, drawn at random.
     """
@@ -154,7 +180,9 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
         level = float(np.nanmean(log.rewards))
         weighing = Weighing("fixed", level, level, level, float("inf"))
         return _without_features(log, means, 1.0, head, weighing)
-    design = Design.of(log.prompts)
+    vectors = None if meaning is None else meaning(log.prompts.texts)
+    centre = np.zeros(0, np.float32) if vectors is None else vectors.mean(axis=0)
+    design = Design.of(log.prompts, None if vectors is None else centred(vectors, centre))
     clusters = Clusters.of(design.counts, seed=seed)
     found = held_out(log, design, clusters, folds, head)
     weighing, expected = _weighed(log, found)
@@ -167,11 +195,15 @@ def fit_learned(log: RewardLog, *, head: Head = "reward", seed: int = 0) -> Lear
     for setting, times in _times(weighing.settings).items():
         share = np.float32(times / len(weighing.settings))
         weights += share * _weights(log, design, means, setting, head)
-    added = sum(setting[2] for setting in weighing.settings) / len(weighing.settings)
+    added = sum(setting[-1] for setting in weighing.settings) / len(weighing.settings)
     left = residual(log.rewards, means.rows(tags))
     gains = np.float32(added) * clusters.gains(clusters.place(design.counts), left)
-    features_part = (design.shared, design.paired, weights, clusters, gains)
-    return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing)
+    if not weights[len(design.shared) + len(design.paired) :].any():
+        meaning = None
+        weights = weights[: len(design.shared) + len(design.paired)]
+        centre = centre[:0]
+    features_part = (design.shared, design.paired, weights, clusters, gains, centre)
+    return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing, meaning)
 
 
 def _without_features(
@@ -180,15 +212,15 @@ def _without_features(
     """A model that knows the means alone."""
     none = np.zeros((0, len(log.teachers)), np.float32)
     nowhere = Clusters(Projection(_NO_FEATURES), np.zeros((0, DIMENSIONS), np.float32))
-    plain = (_NO_FEATURES, _NO_FEATURES, none, nowhere, none)
+    plain = (_NO_FEATURES, _NO_FEATURES, none, nowhere, none, np.zeros(0, np.float32))
     return LearnedModel(log.teachers, means, *plain, temperature, head, weighing)
 
 
-def _times(settings: tuple[tuple[float, float, float], ...]) -> dict[Setting, int]:
+def _times(settings: tuple[tuple[float, ...], ...]) -> dict[Setting, int]:
     """How often each setting of the head stands among those averaged."""
     found: dict[Setting, int] = {}
-    for penalty, paired_share, _ in settings:
-        setting = Setting(penalty, paired_share)
+    for *chosen, _ in settings:
+        setting = Setting(*chosen)
         found[setting] = found.get(setting, 0) + 1
     return found
 
@@ -200,7 +232,7 @@ def _constant(rewards: Matrix) -> bool:
 def _weights(
     log: RewardLog, design: Design, means: PooledMeans, setting: Setting, head: Head
 ) -> Single:
-    scale = design.scale(setting.paired_share)
+    scale = design.scale(setting.paired_share, setting.dense_share)
     base = means.rows(log.prompts.languages)
     if design.matrix is not None:
         scaled = design.matrix * scale
@@ -220,7 +252,7 @@ def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
     groups = np.unique(np.array(log.groups, dtype=object), return_inverse=True)[1]
     single, fixed = _earned(log, found.single), _earned(log, found.fixed)
     earned = {
-        (setting.penalty, setting.paired_share, added): _earned(
+        (setting.penalty, setting.paired_share, setting.dense_share, added): _earned(
             log, found.fixed + gain + added * found.clustered
         )
         for setting, gain in found.gains.items()
@@ -233,7 +265,7 @@ def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
         if best.mean() - rewards.mean() <= clustered_error(best - rewards, groups)
     )
     gain = sum(
-        found.gains[Setting(*setting[:2])] + setting[2] * found.clustered for setting in near
+        found.gains[Setting(*setting[:-1])] + setting[-1] * found.clustered for setting in near
     )
     expected = found.fixed + gain / len(near)
     learned = _earned(log, expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +16,18 @@ from arbitrage.routers.reward_log import RewardLog
 
 PENALTIES = (1.5, 6.0, 25.0, 100.0)
 PAIRED_SHARES = (0.0, 0.3)
+# Without embeddings, and with: they may always turn out to be of no use.
+DENSE_SHARES = (0.0, 1.0, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of a head: ridge penalty, and the paired weights' share of prior variance."""
+    """One setting of a head: ridge penalty, and the shares of prior variance of the paired weights
+    and of those of embeddings."""
 
     penalty: float
     paired_share: float
+    dense_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,12 @@ def held_out(
         fixed[out], single[out] = base[out], means.overall
         left = residual(log.rewards[~out], base[~out])
         clustered[out] = clusters.gains(member[~out], left)[member[out]]
-    shares = PAIRED_SHARES if len(design.paired) else (0.0,)
-    settings = [Setting(penalty, share) for share in shares for penalty in PENALTIES]
+    shares = [
+        (paired, dense)
+        for dense in (DENSE_SHARES if design.dense.shape[1] else (0.0,))
+        for paired in (PAIRED_SHARES if len(design.paired) else (0.0,))
+    ]
+    settings = [Setting(penalty, *share) for share in shares for penalty in PENALTIES]
     gains = {setting: np.zeros(log.rewards.shape, np.float32) for setting in settings}
     if head == "reward":
         by_rows = design.matrix is not None and len(log) <= design.width
@@ -74,7 +82,7 @@ def held_out(
     else:
         for setting in settings:
             scaled = np.vstack([part for _, part in design.chunks()]) * design.scale(
-                setting.paired_share
+                setting.paired_share, setting.dense_share
             )
             for fold, base in enumerate(bases):
                 out = folds == fold
@@ -88,22 +96,23 @@ def _by_rows(
     design: Design,
     folds: NDArray[np.intp],
     bases: list[Matrix],
-    shares: tuple[float, ...],
+    shares: Sequence[tuple[float, float]],
 ) -> Iterator[tuple[Setting, NDArray[np.intp], Single]]:
     """Ridge in its dual: few prompts, so one matrix of their products serves all settings."""
     matrix = next(design.chunks())[1]
-    split = len(design.shared)
-    common = matrix[:, :split] @ matrix[:, :split].T
-    own = matrix[:, split:] @ matrix[:, split:].T
-    for share in shares:
-        products = common + np.float32(share) * own
+    words, split = len(design.shared), len(design.shared) + len(design.paired)
+    common = matrix[:, :words] @ matrix[:, :words].T
+    own = matrix[:, words:split] @ matrix[:, words:split].T
+    alike = matrix[:, split:] @ matrix[:, split:].T
+    for paired, dense in shares:
+        products = common + np.float32(paired) * own + np.float32(dense) * alike
         for fold, base in enumerate(bases):
             out = folds == fold
             inside, across = products[np.ix_(~out, ~out)], products[np.ix_(out, ~out)]
             target = residual(log.rewards, base)[~out]
             for penalty in PENALTIES:
                 yield (
-                    Setting(penalty, share),
+                    Setting(penalty, paired, dense),
                     np.flatnonzero(out),
                     across @ solve_normal(inside, target, penalty),
                 )
@@ -114,7 +123,7 @@ def _by_columns(
     design: Design,
     folds: NDArray[np.intp],
     bases: list[Matrix],
-    shares: tuple[float, ...],
+    shares: Sequence[tuple[float, float]],
 ) -> Iterator[tuple[Setting, NDArray[np.intp], Single]]:
     """Ridge by normal equations: one matrix a fold, summed over all folds but one."""
     grams = np.zeros((len(bases), design.width, design.width), np.float32)
@@ -130,13 +139,13 @@ def _by_columns(
     whole = grams.sum(axis=0)
     solved: dict[tuple[int, Setting], Single] = {}
     for share in shares:
-        scale = design.scale(share)
+        scale = design.scale(*share)
         for fold in range(len(bases)):
             inside = (whole - grams[fold]) * scale[:, None] * scale
             right = rights[fold] * scale[:, None]
             for penalty in PENALTIES:
                 weights = solve_normal(inside, right, penalty) * scale[:, None]
-                solved[fold, Setting(penalty, share)] = weights
+                solved[fold, Setting(penalty, *share)] = weights
     for start, part in design.chunks():
         here = np.arange(start, start + len(part))
         for (fold, setting), weights in solved.items():

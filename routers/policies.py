@@ -10,7 +10,8 @@ import numpy as np
 from arbitrage.errors import unknown_name
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.fitting import fit_learned
-from arbitrage.routers.heads import HEADS
+from arbitrage.routers.heads import HEADS, Head
+from arbitrage.routers.meaning import Meaning
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.reward_log import RewardLog
@@ -68,16 +69,23 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def _with_head(log: RewardLog, seed: int, *, head: str) -> Predict:
-    chosen = next(name for name in HEADS if name == head)
-    return fit_learned(log, head=chosen, seed=seed).expected
+EMBEDDED = "learned+embeddings"
 
 
-def policy(name: str) -> Policy:
-    """A router by its name, or `learned:HEAD`; UnknownNameError for any other."""
+def _variant(
+    log: RewardLog, seed: int, *, head: Head = "reward", meaning: Meaning | None = None
+) -> Predict:
+    return fit_learned(log, head=head, seed=seed, meaning=meaning).expected
+
+
+def policy(name: str, meaning: Meaning | None = None) -> Policy:
+    """A router by its name, or `learned:HEAD`, or with an embedder `learned+embeddings`;
+    UnknownNameError for any other."""
     kind, _, head = name.partition(":")
     if kind == "learned" and head in HEADS:
-        return partial(_with_head, head=head)
+        return partial(_variant, head=next(known for known in HEADS if known == head))
+    if name == EMBEDDED and meaning is not None:
+        return partial(_variant, meaning=meaning)
     if name not in POLICIES:
         raise unknown_name("router that can be evaluated", name, POLICIES)
     return POLICIES[name]

@@ -12,7 +12,7 @@ import orjson
 from arbitrage.errors import OutputError, RouterError, unknown_name
 from arbitrage.routers.artefact import ARRAYS, CARD, Artefact, load_artefact, read_card
 from arbitrage.routers.features import IDENTITY
-from arbitrage.routers.fit import VERSION, FixedModel
+from arbitrage.routers.fit import VERSIONS, FixedModel
 from arbitrage.routers.fitting import LearnedModel
 from arbitrage.routers.models import Model
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
@@ -43,7 +43,7 @@ def model_in(folder: Path) -> tuple[Model, Artefact] | None:
             known=_MODELS,
             mend="Name another folder in calibrate.artefact.",
         )
-    artefact = load_artefact(folder, kind=kind, version=VERSION, features=IDENTITY)
+    artefact = load_artefact(folder, kind=kind, version=VERSIONS[kind], features=IDENTITY)
     try:
         model: Model = _MODELS[kind].of(
             artefact.teachers, artefact.arrays, artefact.card["settings"]

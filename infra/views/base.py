@@ -47,12 +47,14 @@ class View(ABC):
 
     Attributes:
         needs_reward: True where candidates must be ranked whatever the params.
+        learns_numbers: True where a learner reads rewards as numbers, not only as an order.
         schema: Arrow schema of its rows. Every field is nullable, because that is what a Hugging
             Face feature is. A view whose params change its columns sets its own in `__init__`.
     """
 
     Params: ClassVar[type[ViewParams]]
     needs_reward: ClassVar[bool] = False
+    learns_numbers: ClassVar[bool] = False
     schema: pa.Schema
 
     def __init__(self, params: Any) -> None:

@@ -15,10 +15,9 @@ from arbitrage.config import parse_config
 from arbitrage.errors import ConfigError, RouterError, UnknownNameError
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.drawing import route
-from arbitrage.routers.fit import KINDS, FixedModel, fit_artefact
-from arbitrage.routers.fitted import FittedParams
+from arbitrage.routers.fit import KINDS, VERSIONS, FixedModel, fit_artefact
 from arbitrage.routers.fitting import fit_learned
-from arbitrage.routers.learned import Learned
+from arbitrage.routers.learned import Learned, LearnedParams
 from arbitrage.routers.pooling import PooledMeans
 from arbitrage.routers.reward_log import reward_log_of
 
@@ -54,7 +53,7 @@ def card_of(folder: Path) -> dict[str, Any]:
 
 
 def learned(folder: Path, teachers: list[str] | None = None, **params: Any) -> Learned:
-    return Learned(FittedParams(artefact=str(folder), **params), teachers or POOL)
+    return Learned(LearnedParams(artefact=str(folder), **params), teachers or POOL)
 
 
 def test_a_loaded_router_routes_as_the_fitted_model_would(folder: Path) -> None:
@@ -79,7 +78,7 @@ def test_every_kind_routes_a_run_from_its_artefact(
     config = config_of({"kind": kind, "artefact": str(folder / kind)}, POOL)
     routed = route(prompts_of(["tr", "ko", "fi", "zh-Hant"]), config)
     assert routed.routes.num_rows == 4
-    assert set(routed.routes["router"].to_pylist()) == {f"{kind}@1"}
+    assert set(routed.routes["router"].to_pylist()) == {f"{kind}@{VERSIONS.get(kind, 1)}"}
     assert config.router.params.artefact_sha256 == card_of(folder / kind)["sha256"]
 
 
@@ -168,7 +167,7 @@ def test_any_flipped_byte_of_the_arrays_is_found(copied: Path) -> None:
     ("change", "message"),
     [
         ({"format": 0}, "has format 0, needed is 1"),
-        ({"version": 2}, "has version 2, needed is 1"),
+        ({"version": 1}, "has version 1, needed is 2"),
         ({"kind": "nearest"}, "has kind 'nearest', needed is 'learned'"),
         ({"features": "words@0"}, "has features 'words@0'"),
         ({"settings": {}}, "does not hold what its card says"),
@@ -184,7 +183,7 @@ def test_an_older_or_other_artefact_is_refused(
 
 
 def test_an_artefact_that_changed_since_the_run_was_configured_is_refused(copied: Path) -> None:
-    params = FittedParams(artefact=str(copied))
+    params = LearnedParams(artefact=str(copied))
     fit_artefact(reward_log_of(topical(60, seed=5), "log"), copied, kind="learned")
     with pytest.raises(RouterError, match="has changed since"):
         Learned(params, POOL)

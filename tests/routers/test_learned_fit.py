@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reward_logs import table_of, topical
 
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.evaluation import cross_validated, earned_by, scored_on, summarised
-from arbitrage.routers.features import HEAD, TAIL, features
+from arbitrage.routers.features import _ASCII_TOKENS, _AT_ONCE, _TOKENS, HEAD, TAIL, features
 from arbitrage.routers.fitting import fit_learned, harmed
 from arbitrage.routers.heads import HEADS
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
@@ -173,3 +175,17 @@ def test_a_missing_reward_cannot_be_earned() -> None:
     worth = np.array([[0.0, 9.0], [0.0, 9.0]])
     assert earned_by(worth, log).tolist() == [0.2, 1.0]
     assert earned_by(np.full((2, 2), np.nan), log).tolist() == pytest.approx([0.2, 0.7])
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_read_as_any_other_text(text: str) -> None:
+    assert _ASCII_TOKENS.findall(text.lower()) == _TOKENS.findall(text.lower())
+
+
+def test_features_do_not_depend_on_how_many_are_read_at_once() -> None:
+    texts = [f"Write {n} words, {'word ' * (n % 7)}о мире" for n in range(_AT_ONCE + 3)]
+    many = features(batch(*texts))
+    alone = features(batch(*texts[-2:]))
+    last = many.rows >= len(texts) - 2
+    assert many.bins[last].tolist() == alone.bins.tolist()
+    assert many.values[last].tolist() == alone.values.tolist()

@@ -14,7 +14,6 @@ from arbitrage.routers import promotion
 from arbitrage.routers.artefact import read_card
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.fit import KINDS, fit_artefact
-from arbitrage.routers.fitted import FittedParams
 from arbitrage.routers.learned import Learned
 from arbitrage.routers.promotion import earlier_artefacts, model_in, promote, rollback
 from arbitrage.routers.reward_log import reward_log_of
@@ -172,12 +171,12 @@ def test_a_run_that_began_before_a_promotion_goes_on_with_its_own_artefact(
         log = reward_log_of(topical(60, seed=seed), "log")
         fit_artefact(log, tmp_path / str(seed), kind="learned", metrics={})
     promote(tmp_path / "0", place)
-    params = FittedParams(artefact=str(place))
+    params = Learned.Params(artefact=str(place))
     promote(tmp_path / "1", place)
-    wanted = Learned(FittedParams(artefact=str(tmp_path / "0")), POOL)
+    wanted = Learned(Learned.Params(artefact=str(tmp_path / "0")), POOL)
     found = Learned(params, POOL)
     np.testing.assert_array_equal(found.model.expected(BATCH), wanted.model.expected(BATCH))
-    assert FittedParams(artefact=str(place)).artefact_sha256 != params.artefact_sha256
+    assert Learned.Params(artefact=str(place)).artefact_sha256 != params.artefact_sha256
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 
 from arbitrage.config.plugins import Strict
 
@@ -20,7 +22,9 @@ class Storage(Strict):
     region: str | None = Field(None, description="Region; default: as the profile says.")
     profile: str | None = Field(None, description="Profile of the AWS config files.")
     secret_block: str | None = Field(
-        None, description="Prefect Secret block with access_key_id, secret_access_key."
+        None,
+        description="Prefect Secret block with access_key_id, secret_access_key; or "
+        "aws-credentials/NAME, minio-credentials/NAME.",
     )
     work_folder: str | None = Field(
         None, description="Local folder that runs are worked on in; default: in ~/.cache."
@@ -38,3 +42,18 @@ class Storage(Strict):
     part_bytes: int = Field(
         16 * 2**20, ge=5 * 2**20, le=2**30, description="Larger files go up in parts of this size."
     )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _holds_no_secret(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f'"{value.rpartition("@")[2]}" must be http://HOST or https://HOST')
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                f'the address of "{parts.hostname}" holds more than an address, which would be '
+                "written into the manifest; keys come from the environment, a profile or a block"
+            )
+        return value
