@@ -25,6 +25,7 @@ from arbitrage.infra.progress import board
 from arbitrage.infra.report.dashboard import shown
 from arbitrage.infra.report.outcome import Outcome
 from arbitrage.infra.store import open_run
+from arbitrage.tasks.away import server_may_be_away
 
 # The progress artifact is for people: an update costs a call of the API, whatever the shards do.
 _UPDATE_EVERY_S = 5.0
