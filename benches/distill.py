@@ -14,7 +14,11 @@ included, and hardly depends on what else the machine does. Server start-up is a
 Each prompt goes to two of three recorded teachers, whose answers are 200 to 1200 bytes long; the
 filters are the quickstart's.
 
+With --postgres the server has a PostgreSQL, whose CPU counts as Prefect's, and nothing runs with
+two workers.
+
 Example: python benches/distill.py --shards 20 --rounds 2
+         python benches/distill.py --shards 1000 --shard-size 20 --rounds 1 --postgres
 """
 
 from __future__ import annotations
@@ -47,7 +51,13 @@ FILTERS: dict[str, Any] = {
 
 
 def config(
-    scratch: Path, prompts: Path, recordings: Path, teachers: list[str], workers: int = 1
+    scratch: Path,
+    prompts: Path,
+    recordings: Path,
+    teachers: list[str],
+    workers: int = 1,
+    *,
+    shard_size: int = SHARD_SIZE,
 ) -> Any:
     """A RunConfig on recorded answers, as the quickstart's with other data."""
     from arbitrage.config import RunConfig
@@ -57,7 +67,7 @@ def config(
             "run": {
                 "name": "bench",
                 "output": str(scratch / "runs"),
-                "shard_size": SHARD_SIZE,
+                "shard_size": shard_size,
                 "workers": workers,
                 "max_failed_share": 1,
             },
@@ -168,11 +178,12 @@ def bench(
     from arbitrage.infra.store import open_run
 
     prompts, recordings = scratch / "prompts.parquet", scratch / "recordings.parquet"
-    corpus, count = synthetic.Corpus(text_bytes=TEXT_BYTES), given.shards * SHARD_SIZE
+    corpus, count = synthetic.Corpus(text_bytes=TEXT_BYTES), given.shards * given.shard_size
     corpus.write_prompts(prompts, count)
     corpus.write_recordings(recordings, count, TEACHERS, samples=1)
-    one = config(scratch, prompts, recordings, TEACHERS)
-    two = config(scratch, prompts, recordings, TEACHERS, workers=2)
+    size = given.shard_size
+    one = config(scratch, prompts, recordings, TEACHERS, shard_size=size)
+    two = config(scratch, prompts, recordings, TEACHERS, workers=2, shard_size=size)
 
     limited = one.model_copy(update={"prompts": one.prompts.model_copy(update={"limit": 200})})
     distill(limited, new=True)  # models load, Prefect compiles its schemas
@@ -190,8 +201,9 @@ def bench(
         with measuring(flow, server):
             distill(one, new=True)
     both: list[Cost] = []
-    with measuring(both, server):
-        distill(two, new=True)
+    if not given.postgres:
+        with measuring(both, server):
+            distill(two, new=True)
     nothing: list[Cost] = []
     empty = prefect.flow(lambda: None, name="empty")
     for _ in range(4):
@@ -216,9 +228,11 @@ def bench(
         "prompts": count,
         "candidates": candidates,
         "shards": given.shards,
+        "prompts a shard": given.shard_size,
+        "database": "PostgreSQL" if given.postgres else "SQLite",
         "without Prefect, s": round(whole, 2),
         "flow with one worker, s": round(through, 2),
-        "flow with two workers, s": round(both[0].wall_s, 2),
+        **({"flow with two workers, s": round(both[0].wall_s, 2)} if both else {}),
         "flow with one worker, candidates/s": round(candidates / through),
         "Prefect's share of the time %": round(100 * (through - whole) / through, 1),
         "of which an empty flow, s": round(fixed, 2),
@@ -226,7 +240,11 @@ def bench(
             100 * (through - fixed - whole) / (through - fixed), 1
         ),
         "Prefect's share of the CPU %": round(100 * (used - work) / used, 1),
-        "Prefect's server, CPU s": round(min(cost.server_cpu_s for cost in flow), 2),
+        "without Prefect, CPU s": round(work, 2),
+        "flow, CPU s, Prefect's server not included": round(
+            min(cost.client_cpu_s for cost in flow), 2
+        ),
+        "Prefect's server and database, CPU s": round(min(cost.server_cpu_s for cost in flow), 2),
     }
     if given.lcb is not None and not synthetic.absent(given.lcb):
         figures |= recorded(given.lcb, scratch)
@@ -253,7 +271,11 @@ def recorded(folder: Path, scratch: Path) -> dict[str, Any]:
 
 def main() -> None:
     options = measured.parser(__doc__)
-    options.add_argument("--shards", type=int, help="shards of 1000 prompts (default 20)")
+    options.add_argument("--shards", type=int, help="how many (default 20)")
+    options.add_argument("--shard-size", type=int, default=SHARD_SIZE, help="prompts of a shard")
+    options.add_argument(
+        "--postgres", action="store_true", help="Prefect on a PostgreSQL of the bench's own"
+    )
     options.add_argument(
         "--rounds", type=int, default=2, help="repetitions; the quickest of each counts"
     )
@@ -264,7 +286,7 @@ def main() -> None:
         print(reason, file=sys.stderr)
     where = measured.machine()
     with (
-        servers.prefect_server() as server,
+        servers.prefect_server(postgres=given.postgres) as server,
         tempfile.TemporaryDirectory(prefix="bench-distill-") as scratch,
     ):
         os.environ.update(server.environment)  # before anything imports prefect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,22 +28,26 @@ class PrefectServer:
     environment: dict[str, str]
     startup_s: float
     group: int
+    postmaster: int | None = None
 
     def cpu_s(self) -> float:
-        """CPU seconds that the server's processes have used so far (Linux)."""
+        """CPU seconds that the server's and its PostgreSQL's processes have used so far (Linux)."""
         ticks = 0
         for path in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):
                 after_name = path.read_text().rpartition(")")[2].split()
-                if int(after_name[2]) == self.group:
+                parent, group = int(after_name[1]), int(after_name[2])
+                if int(path.parent.name) == self.postmaster:
+                    ticks += sum(map(int, after_name[11:15]))  # with ended children
+                elif self.group == group or self.postmaster == parent:
                     ticks += sum(map(int, after_name[11:13]))
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def prefect_server() -> Iterator[PrefectServer]:
-    """`prefect server start` on a free loopback port with a database of its own."""
-    with tempfile.TemporaryDirectory(prefix="bench-prefect-") as home:
+def prefect_server(*, postgres: bool = False) -> Iterator[PrefectServer]:
+    """`prefect server start` on a free loopback port with a database of its own, SQLite or not."""
+    with tempfile.TemporaryDirectory(prefix="bench-prefect-") as home, ExitStack() as ending:
         port = free_port()
         url = f"http://127.0.0.1:{port}/api"
         environment = {
@@ -53,6 +58,17 @@ def prefect_server() -> Iterator[PrefectServer]:
             "DO_NOT_TRACK": "1",
         }
         environment.pop("PREFECT_API_URL", None)
+        postmaster = None
+        if postgres:
+            from arbitrage.infra.deploy.local.postgres import Postgres
+
+            Path(home).chmod(0o711)  # it may run as another user
+            database = Postgres(Path(home, "postgres"))
+            database.start()
+            ending.callback(shutil.rmtree, database.socket_folder, ignore_errors=True)
+            ending.callback(database.stop)
+            environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database.url
+            postmaster = int((database.folder / "postmaster.pid").read_text().split()[0])
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"]
         start = time.perf_counter()
         log = Path(home, "server.log")
@@ -66,7 +82,8 @@ def prefect_server() -> Iterator[PrefectServer]:
         try:
             wait_for(f"{url}/health", process, _PREFECT_STARTS_WITHIN_S)
             startup_s = time.perf_counter() - start
-            yield PrefectServer({**environment, "PREFECT_API_URL": url}, startup_s, process.pid)
+            known = {**environment, "PREFECT_API_URL": url}
+            yield PrefectServer(known, startup_s, process.pid, postmaster)
         finally:
             if process.poll() is not None:
                 said = log.read_text(errors="replace")[-2000:]

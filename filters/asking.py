@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import Field, field_validator
 
-from arbitrage.answers import Answers
+from arbitrage.answers import Answers, Asking, Use
+from arbitrage.config.model import Cost
+from arbitrage.config.prices import TokenPrice
 from arbitrage.errors import EndpointError, FilterError
 from arbitrage.filters.base import FilterParams
 from arbitrage.keys import canonical_json, digest
@@ -27,15 +30,23 @@ from arbitrage.wire import Address, post_json
 
 log = logging.getLogger(__name__)
 
+_REPLY_TOKENS = ("max_tokens", "max_completion_tokens")
+
 
 class ServerParams(FilterParams):
-    """Where the server is and how patient to be; each filter that asks one adds its own."""
+    """Where the server is and how patient to be; each filter that asks one adds its own.
+
+    `judges`: whether what it says is an opinion of an answer, so that it may evaluate.
+    """
+
+    judges: ClassVar[bool] = True
 
     base_url: Annotated[str, Reach.SERVER] = Field(
         pattern=r"^https?://[^\s?#]+$", description="Address, with its /v1."
     )
     model: str = Field(min_length=1, description="The model's name at the server.")
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
+    family: str | None = Field(None, description="Of the model, such as qwen; default: its name's.")
     api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
         None, description="Environment variable that holds the key."
     )
@@ -44,6 +55,9 @@ class ServerParams(FilterParams):
     retries: int = Field(4, ge=0, le=100, description="After 429, 5xx, timeouts and hang-ups.")
     patience: int = Field(
         20, ge=1, description="Questions that fail in a row before the run stops, to be continued."
+    )
+    cost_per_million_tokens: Cost | None = Field(
+        None, description="USD, as a teacher's: for output tokens, or {input, output}."
     )
     longest_characters: int = Field(
         32_000, ge=1, description="A longer answer, with its prompt, is not asked about."
@@ -59,7 +73,22 @@ class ServerParams(FilterParams):
     @classmethod
     def operational_fields(cls) -> frozenset[str]:
         asked_how = {"base_url", "api_key_env", "concurrency", "timeout_s", "retries", "patience"}
-        return frozenset(asked_how)
+        return frozenset(asked_how | {"family", "cost_per_million_tokens"})
+
+    @property
+    def compares_answers(self) -> bool:
+        """Whether a score depends on the other answers to the prompt."""
+        return False
+
+    def asking(self, answers: int) -> Asking:
+        """What is asked about so many answers to one prompt."""
+        raise NotImplementedError
+
+    @property
+    def price(self) -> TokenPrice | None:
+        """What its tokens cost; a number alone prices output tokens."""
+        cost = self.cost_per_million_tokens
+        return TokenPrice(output=cost) if isinstance(cost, float) else cost
 
     @property
     def root(self) -> str:
@@ -146,7 +175,7 @@ class Asker:
     def try_out(self, question: Question) -> Any:
         """The answer to one question, asked twice at most; FilterError where there is none."""
         try:
-            return self._value(question, retries=1)
+            return question.read(self._said(question, retries=1))
         except (EndpointError, ValueError) as error:
             raise self._error(str(error)) from error
 
@@ -169,14 +198,26 @@ class Asker:
             return Answer(orjson.loads(kept))
         if over.is_set():
             return Answer(cause="unanswered")
+        most = self._most(question)
+        if answers is not None and not answers.afford(self.name, most):
+            self.counts["budget_spent"] += 1
+            return Answer(cause="budget_spent")
+        used = Use(failed=True)
+        began = time.monotonic()
         try:
-            value = self._value(question, wanted=lambda: not over.is_set())
+            said = self._said(question, wanted=lambda: not over.is_set())
+            used = self._used(said)
+            value = question.read(said)
         except EndpointError as error:
             if error.cause == "denied":
                 raise self._error(error.what) from error
             return self._failed(error.cause, error.what)
         except ValueError as error:
             return self._failed("malformed", f"{question.url}: {error}")
+        finally:
+            if answers is not None:
+                took = time.monotonic() - began
+                answers.used(self.name, most, replace(used, seconds=took))
         if answers is not None:
             answers.keep(key, orjson.dumps(value))
         with self._lock:
@@ -199,13 +240,14 @@ class Asker:
             raise self._error(f"{self.params.patience} questions failed in a row, the last: {what}")
         return Answer(cause=cause)
 
-    def _value(
+    def _said(
         self,
         question: Question,
         *,
         retries: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Any:
+        """The decoded answer, unread."""
         params = self.params
         address = Address(
             url=question.url,
@@ -215,7 +257,28 @@ class Asker:
             max_bytes=question.most_bytes,
             deadline_s=params.timeout_s,
         )
-        return question.read(post_json(address, question.body, wanted))
+        return post_json(address, question.body, wanted)
+
+    def _most(self, question: Question) -> Use:
+        """What a question costs at most: a token has two bytes or more, but in rare scripts."""
+        body = len(canonical_json(question.body)) // 2
+        reply = next((question.body[n] for n in _REPLY_TOKENS if n in question.body), 0)
+        price = self.params.price
+        cost = 0.0 if price is None else price.cost_usd(body, reply, None)
+        return Use(body, reply, cost)
+
+    def _used(self, said: Any) -> Use:
+        """What the server says an answer used."""
+        usage = said.get("usage") if isinstance(said, dict) else None
+        told = usage if isinstance(usage, dict) else {}
+        counts = [told.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        prompt, reply = (n if isinstance(n, int) and n >= 0 else None for n in counts)
+        price = self.params.price
+        if price is None:
+            return Use(prompt, reply, 0.0)
+        # Classifiers write nothing, and some servers then count nothing there.
+        cost = None if prompt is None else price.cost_usd(prompt, reply or 0, None)
+        return Use(prompt, reply, cost)
 
     def _secret(self) -> str:
         name = self.params.api_key_env

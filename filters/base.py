@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from arbitrage.answers import Answers
+from arbitrage.fears import Fear
 from arbitrage.filters.segmentation import segments, wordlike, words
 from arbitrage.keys import hash_of
 from arbitrage.registry import filters as registry
@@ -124,12 +125,15 @@ class Filter(ABC):
         labels: names of its string labels.
         causes: threshold field -> the cause it gives as a reason, where that reads better than the
             field's own name (`{"min_match": "wrong_language"}`).
+        fears: measure -> which side of it is bad, and what that is in words; a measure that is
+            neither good nor bad is not in it. `arbitrage profile` says by them whom to fear.
     """
 
     Params: ClassVar[type[FilterParams]]
     measures: ClassVar[tuple[str, ...]]
     labels: ClassVar[tuple[str, ...]] = ()
     causes: ClassVar[Mapping[str, str]] = {}
+    fears: ClassVar[Mapping[str, Fear]] = {}
 
     def __init__(self, params: Any) -> None:
         self.params = params

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from arbitrage.answers import Asking
 from arbitrage.errors import FilterError
+from arbitrage.fears import Fear
 from arbitrage.filters.asking import Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
 from arbitrage.filters.conversations import turns_of, unaskable
@@ -54,6 +56,20 @@ class JudgeParams(ServerParams):
         {}, description='Further fields, such as { reasoning_effort = "low" }.'
     )
     min_score: float | None = Field(None, description="Least score of a kept answer.")
+
+    @property
+    def compares_answers(self) -> bool:
+        return self.way != "pointwise"
+
+    def asking(self, answers: int) -> Asking:
+        around = self.files_read().get(f"{self.way}.jinja", "")
+        if self.way == "pointwise":
+            return Asking(answers, answers, answers, around, self.reply_tokens)
+        if self.way == "pairwise":
+            asked = 2 * len(pairs_of(range(answers), self.opponents))
+            return Asking(asked, asked, 2 * asked, around, self.reply_tokens)
+        lists = int(0 < answers <= self.listed)
+        return Asking(lists, lists, lists * answers, around, self.reply_tokens)
 
     def files_read(self) -> Mapping[str, str]:
         names = (self.way, "notes")
@@ -99,8 +115,8 @@ class Judge(Filter):
     Rejects: min_score.
     Abstains: cause no_prompt, empty, too_long, alone (pairwise: no other answer), too_many
         (`listed`); unparsed: the reply is not in the stated form; unanswered, refused, malformed:
-        the server failed. Never 0. A pair counts where both its orders were read; partly_unparsed,
-        partly_unanswered ... beside a score: some of an answer's pairs did not count.
+        the server failed; budget_spent. Never 0. A pair counts where both its orders were read;
+        partly_unparsed, partly_unanswered ... beside a score: some of its pairs did not count.
     Cost: requests a prompt with k answers: pointwise k, checklist 1, pairwise k (k - 1), or about
         k times `opponents`. Equal answers are asked about once.
     Blind spots: judges like their own family, length, and what stands first; they know some
@@ -116,6 +132,9 @@ class Judge(Filter):
     Params = JudgeParams
     measures = ("score",)
     labels = ("cause",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "score": Fear("low", "answers a judge thinks little of"),
+    }
     params: JudgeParams
 
     def __init__(self, params: JudgeParams) -> None:

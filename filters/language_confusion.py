@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.filters.tokenisers import TOKENISERS, load_authors_tokens
 from arbitrage.filters.word_lists import english_words
@@ -115,6 +116,10 @@ class LanguageConfusion(Filter):
         "min_line_pass": "wrong_line",
         "max_wrong_lines": "wrong_line",
         "min_word_pass": "english_word",
+    }
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "line_pass": Fear("low", "answers with a line in another language"),
+        "word_pass": Fear("low", "English words in its answers"),
     }
     params: LanguageConfusionParams
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.langid import identify, rank
 from arbitrage.language_labels import same_language, wanted_script
@@ -95,6 +96,9 @@ class LanguageId(Filter):
         "min_match": "wrong_language",
         "min_probability": "uncertain_language",
         "min_line_match": "wrong_line",
+    }
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "match": Fear("low", "answers in another language"),
     }
     params: LanguageIdParams
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 
 FACTOR_THRESHOLD = 0.72
@@ -195,6 +196,10 @@ class LexicalDiversity(Filter):
         "min_distinct_1": "samples_alike",
         "min_distinct_2": "samples_alike",
         "min_distinct_3": "samples_alike",
+    }
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "mtld": Fear("low", "little variety of words"),
+        "distinct_2": Fear("low", "samples that resemble each other"),
     }
 
     def score(self, batch: Batch) -> Scores:

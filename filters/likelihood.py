@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from arbitrage.answers import Asking
 from arbitrage.errors import FilterError
 from arbitrage.filters.asking import Answer, Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
@@ -25,6 +26,8 @@ _NONE_KEPT = -9999.0
 class LikelihoodParams(ServerParams):
     """The student's server, and how a prompt and its answer are put together."""
 
+    judges: ClassVar[bool] = False
+
     api: Literal["chat", "completions"] = Field(
         "chat", description="By the student's chat template, or as plain text for a base model."
     )
@@ -34,6 +37,11 @@ class LikelihoodParams(ServerParams):
     joined_by: str = Field("\n\n", description="Between the turns, where api is completions.")
     min_mean_logprob: float | None = Field(None, le=0, description="Least of a kept answer.")
     max_mean_logprob: float | None = Field(None, le=0, description="Most of a kept answer.")
+
+    def asking(self, answers: int) -> Asking:
+        if not answers:
+            return Asking(0, 0, 0)
+        return Asking(1 + answers, prompts=1 + answers, answers=answers, reply_tokens=1)
 
 
 @register("likelihood", version=_VERSION)
@@ -52,7 +60,7 @@ class Likelihood(Filter):
     Rejects: min_mean_logprob, max_mean_logprob.
     Abstains: cause no_prompt, empty, too_long (`longest_characters`), misaligned (the template
         writes the prompt otherwise when an answer follows); and where the server failed:
-        unanswered, refused, malformed. Never 0.
+        unanswered, refused, malformed, budget_spent. Never 0.
     Cost: one prefill of prompt and answer and one token; one request more a prompt to count its
         tokens. An answer of the server is some 150 bytes a token.
     Blind spots: tokens of scripts that the student knows badly are short and unlikely: compare

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.filters.segmentation import fold
 from arbitrage.languages import base_language
@@ -100,6 +101,9 @@ class Refusal(Filter):
     Params = RefusalParams
     measures = ("refused",)
     causes: ClassVar[Mapping[str, str]] = {"max_refused": "refused"}
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "refused": Fear("high", "refusals"),
+    }
 
     def score(self, batch: Batch) -> Scores:
         values = np.full(len(batch), np.nan, dtype=np.float32)

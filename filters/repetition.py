@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 
 # Rae et al. 2021, arXiv 2112.11446, table A1: a document over any of these is removed.
@@ -186,6 +187,10 @@ class Repetition(Filter):
         if "paragraph" in name
         else "repeated_words"
         for name in GOPHER
+    }
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "duplicate_lines": Fear("high", "repeated lines"),
+        "duplicate_5_grams": Fear("high", "repeated phrases"),
     }
 
     def score(self, batch: Batch) -> Scores:

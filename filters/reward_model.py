@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from arbitrage.answers import Asking
+from arbitrage.fears import Fear
 from arbitrage.filters.asking import Answer, Asker, Question, ServerParams
 from arbitrage.filters.base import Batch, Filter, Scores, register
 from arbitrage.filters.conversations import messages_of, only_number, unaskable
@@ -36,6 +38,10 @@ class RewardModelParams(ServerParams):
     batch: int = Field(32, ge=1, le=1024, description="Texts in one request.")
     min_score: float | None = Field(None, description="Least score of a kept answer.")
 
+    def asking(self, answers: int) -> Asking:
+        size = self.batch if self.send == "texts" else 1
+        return Asking(-(-answers // size), prompts=answers, answers=answers)
+
     @classmethod
     def operational_fields(cls) -> frozenset[str]:
         return super().operational_fields() | {"batch"}
@@ -57,7 +63,7 @@ class RewardModel(Filter):
         compare within a language, by z-scores. With `activation` what the server makes of it.
     Rejects: min_score.
     Abstains: cause no_prompt, empty, too_long (`longest_characters`); and where the server failed:
-        unanswered (every retry used up), refused (it would not take this one), malformed. Never 0.
+        unanswered (every retry used up), refused, malformed, budget_spent. Never 0.
     Cost: one prefill of prompt and answer a candidate; docs/rewards.md.
     Blind spots: reward models lose accuracy outside English (M-RewardBench: classifiers over 8
         points): audit each language before it routes. Length and politeness are liked. Marks of
@@ -71,6 +77,9 @@ class RewardModel(Filter):
     Params = RewardModelParams
     measures = ("score",)
     labels = ("cause",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "score": Fear("low", "answers a reward model thinks little of"),
+    }
     params: RewardModelParams
 
     def __init__(self, params: RewardModelParams) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import regex
 from pydantic import Field, model_validator
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.filters.toxicity_detoxify import DetoxifyScorer
 from arbitrage.filters.toxicity_light import LightScorer
@@ -105,14 +106,14 @@ SCORERS: Mapping[str, Kind] = {
 }
 
 
-@register("toxicity", version=2)
+@register("toxicity", version=3)
 class Toxicity(Filter):
     """Scores how toxic a text is, by a list of words or by a trained classifier.
 
-    Source: `scorer = "words"`: LDNOOBW, 2,663 obscene and abusive terms in 28 languages
-        (`arbitrage.filters.toxicity_words`). `scorer = "light"`: our head on multilingual-e5-small
-        (`arbitrage.filters.toxicity_light`). `scorer = "detoxify"`: the models of L. Hanu and
-        Unitary team, Detoxify, trained on Jigsaw's comments
+    Source: `scorer = "words"`: LDNOOBW, 2,663 obscene and abusive terms in 28 languages, less 152
+        ordinary words (`arbitrage.filters.toxicity_words`). `scorer = "light"`: our head on
+        multilingual-e5-small (`arbitrage.filters.toxicity_light`). `scorer = "detoxify"`: the
+        models of L. Hanu and Unitary team, Detoxify, trained on Jigsaw's comments
         (`arbitrage.filters.toxicity_detoxify`).
     Reads: texts; languages.
     Writes: `toxicity.toxicity`, float32 [n]; with detoxify also `toxicity.severe_toxicity`,
@@ -122,18 +123,19 @@ class Toxicity(Filter):
         counted: 0, 0.5, 0.75 ... light: a calibrated chance. detoxify: the model's probabilities.
     Rejects: max_toxicity; with words any value under 0.5 rejects a text with one listed term.
     Abstains: on texts without a visible character; words where the language has no list (vi, id,
-        bn ...), light where its card has no evidence (all but ar de en es fr it nl pl pt zh),
-        detoxify where the model was not trained on it (multilingual: all but en es fr it pt ru tr;
-        the others: all but en); the last two unless `untrained = "score"`.
-    Cost: words about 6 MB of text a second on one core; light about 8 answers of 330 characters;
-        detoxify: docs/performance.md.
+        bn ...) and on texts surely in another language that has none; light where its card has no
+        evidence (all but ar de en es fr it nl pl pt zh), detoxify where the model was not trained
+        on it (multilingual: all but en es fr it pt ru tr; the others: all but en); the last two
+        unless `untrained = "score"`.
+    Cost: words about 2 MB of text a second on one (busy) core; light about 8 answers of 330
+        characters; detoxify: docs/performance.md.
     Blind spots: words finds profanity, not hate: on English tweets its AUC is 0.87, on the
         functional hate tests of Multilingual HateCheck it is at chance (0.46 to 0.48 in de es fr it
         pt). Threats without swear words, misspellings, leet, scripts other than the list's (Hindi
-        is listed in Latin letters only) and languages other than the wanted one pass; quotations
-        and medicine do not. Inflected Korean, Turkish, Finnish or Hungarian forms pass unless
-        listed. Long texts collect more hits than short ones. light takes quotation for hate more
-        often than a reader would (docs/toxicity-light.md). detoxify reads the first 512 tokens,
+        is listed in Latin letters only) and words of another language than most of the text pass;
+        quotations and medicine do not. Inflected Korean, Turkish, Finnish or Hungarian forms pass
+        unless listed. Long texts collect more hits than short ones. light takes quotation for hate
+        more often than a reader would (docs/toxicity-light.md). detoxify reads 512 tokens at most,
         goes by the wanted language and not by the text's own, scores higher where identities are
         named or somebody swears in jest (its authors say so), and knows comments on the web: an
         answer that refuses or quotes may score high.
@@ -147,6 +149,15 @@ class Toxicity(Filter):
 
     Params = ToxicityParams
     measures = ("toxicity",)
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "toxicity": Fear("high", "toxicity"),
+        "severe_toxicity": Fear("high", "severe toxicity"),
+        "obscene": Fear("high", "obscenity"),
+        "identity_attack": Fear("high", "attacks on identities"),
+        "insult": Fear("high", "insults"),
+        "threat": Fear("high", "threats"),
+        "sexual_explicit": Fear("high", "sexual language"),
+    }
     params: ToxicityParams
 
     def __init__(self, params: ToxicityParams) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import regex
 from pydantic import Field
 
+from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.languages import base_language
 
@@ -141,6 +142,10 @@ class Truncation(Filter):
     causes: ClassVar[Mapping[str, str]] = {
         "max_cut": "cut_at_token_limit",
         "max_open_end": "ends_mid_sentence",
+    }
+    fears: ClassVar[Mapping[str, Fear]] = {
+        "cut": Fear("high", "answers cut at the limit of tokens"),
+        "open_end": Fear("high", "answers that stop in mid-sentence"),
     }
 
     def score(self, batch: Batch) -> Scores:

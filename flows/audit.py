@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from arbitrage.config.coherence import objective_measures
+from arbitrage.config.rewards import AUDIT_FORMAT, AUDIT_KIND, reward_name
 from arbitrage.errors import ConfigError, unknown_name
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import built_filter, compares, filter_columns, measure_rows
@@ -25,7 +25,6 @@ from arbitrage.infra.store.files import Folder
 Reward = str | dict[str, float]
 Scores = dict[str, NDArray[Any]]
 
-AUDIT_FORMAT = 1
 _PAIRS_AT_ONCE = 2048
 # Pairs that are measured in both orders to see whether the order matters at all.
 _PROBED = 64
@@ -73,24 +72,12 @@ def audit_rewards(
     }
     return {
         "format": AUDIT_FORMAT,
-        "kind": "reward-audit",
+        "kind": AUDIT_KIND,
         "files": pairs.files,
         "pairs": len(pairs),
         "filters": identities,
         **_report(pairs, judged),
     }
-
-
-def reward_name(reward: Reward) -> str:
-    """A reward as one string: an objective as it is, weights as JSON in the order of their names.
-
-    >>> reward_name("maximize:length.words"), reward_name({"b.y": 1, "a.x": 0.5})
-    ('maximize:length.words', '{"a.x":0.5,"b.y":1.0}')
-    """
-    if isinstance(reward, str):
-        return reward
-    weights = {name: float(weight) for name, weight in reward.items()}
-    return orjson.dumps(weights, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def write_audit(audit: Mapping[str, Any], folder: Path) -> list[Path]:

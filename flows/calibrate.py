@@ -7,6 +7,7 @@ from contextlib import closing
 from prefect import flow
 
 from arbitrage.config import RunConfig
+from arbitrage.filters.independence import check_rewards
 from arbitrage.flows.distill import distill
 from arbitrage.flows.guard import guard
 from arbitrage.infra.interrupt import raise_if_stopping, stopping_on_signals
@@ -30,6 +31,7 @@ def calibrate(config: RunConfig, run_id: str | None = None, new: bool = False) -
     was answered is not asked again. Its two runs are runs of `distill`, each whole and readable.
     """
     guard(config, run_id, calibrates=True)
+    check_rewards(config)
     opened = open_calibration(config, calibration_identity(config), run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":

@@ -12,7 +12,9 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_block
 from arbitrage.config import RunConfig
+from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.scoring import run_filters
 from arbitrage.flows.guard import guard
 from arbitrage.infra.generation.waves import waves
@@ -25,6 +27,7 @@ from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.learning import check_learning, shards_at_once
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import remember_parent
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
@@ -68,8 +71,10 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         raise_if_stopping()
         check_earlier(config)
         check_learning(config)
+        check_rewards(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
+        remember_parent(uri, shards)
         if config.select.exact is not None:
             shards = complete_rounds(config, uri)
         else:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from arbitrage.errors import unknown_name
 from arbitrage.infra.store import open_run
+from arbitrage.registry import filters as registry
 from arbitrage.schema import GENERATED, VERDICTS
 
 _SHOWN_CHARACTERS = 600
@@ -105,9 +106,9 @@ def _candidate(candidate: dict[str, Any], detail: str | None) -> Panel:
     else:
         state, colour = f"rejected: {', '.join(candidate['reasons'])}", "yellow"
     scores = Table.grid(padding=(0, 2))
-    for name, value in candidate.items():
+    for name in candidate:
         if name not in GENERATED.names and name not in VERDICTS.names:
-            scores.add_row(escape(name), _value(value))
+            scores.add_row(escape(name), _score(candidate, name))
     body = Table.grid()
     body.add_row(_cut(candidate["text"] or ""))
     body.add_row(scores)
@@ -115,10 +116,17 @@ def _candidate(candidate: dict[str, Any], detail: str | None) -> Panel:
     return Panel(body, title=title, title_align="left", border_style=colour)
 
 
-def _value(value: Any) -> str:
-    if value is None:
+def _score(candidate: dict[str, Any], column: str) -> str:
+    """A score as people read it. A filter that measured and has no label found nothing to name: no
+    earlier copy, no wrong line."""
+    value = candidate[column]
+    if value is not None:
+        return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+    name, _, own = column.partition(".")
+    if name not in registry.names() or own not in registry.get(name).plugin.labels:
         return "abstained"
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+    measures = (f"{name}.{measure}" for measure in registry.get(name).plugin.measures)
+    return "abstained" if all(candidate.get(other) is None for other in measures) else "none"
 
 
 def _cut(text: str) -> str:

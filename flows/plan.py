@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from arbitrage.config import RunConfig
 from arbitrage.filters.exact import foreseen
+from arbitrage.filters.independence import check_rewards
 from arbitrage.infra.generation.estimate import Planner, recorded_tokens
 from arbitrage.infra.generation.plan import Plan
-from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.sources import read_prompts, source_options
 from arbitrage.routers.drawing import route
 
 
@@ -19,9 +20,11 @@ def plan_run(config: RunConfig, seconds_per_request: float) -> Plan:
     Draws are seeded by prompt, so the counts are those the run will have; with select.exact they
     are the most it can have, and a router that learns as it goes counts as if it learned nothing.
     """
+    check_rewards(config)
     planner = Planner(config, recorded_tokens(config), seconds_per_request)
     languages: Counter[str] = Counter()
-    for chunk in read_prompts(config.prompts, chunk_rows=config.run.shard_size):
+    rows, options = config.run.shard_size, source_options(config)
+    for chunk in read_prompts(config.prompts, chunk_rows=rows, storage_options=options):
         languages.update(chunk.prompts.column("language").to_pylist())
         routed = route(chunk.prompts, config)
         planner.add(

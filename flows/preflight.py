@@ -12,13 +12,15 @@ from arbitrage import registry
 from arbitrage.config import RunConfig, TeacherConfig, load_config
 from arbitrage.errors import ArbitrageError
 from arbitrage.filters.base import Batch, FilterParams
+from arbitrage.filters.independence import check_rewards, family_flags
 from arbitrage.filters.scoring import built_filter, measure
-from arbitrage.infra.sources import SourceSummary, check_source
+from arbitrage.infra.sources import SourceSummary, check_source, source_options
 from arbitrage.infra.store.begin import check_output
 from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
 from arbitrage.tasks.learning import check_learning
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import check_parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ def preflight(path: Path, overrides: Iterable[str] = ()) -> Iterator[Finding]:
     yield _tried("router", lambda: _route_nothing(config))
     for name in config.filters:
         yield _tried(f"filter {name}", lambda name=name: _score_one(config, name, languages))  # type: ignore[misc]
+    yield _tried("rewards", lambda: _trust(config))
+    if config.parent is not None:
+        yield _tried("parent", lambda: check_parent(config))
     yield _tried("output", lambda: check_output(config))
 
 
@@ -87,9 +92,16 @@ def _route_nothing(config: RunConfig) -> str:
     return f"{registry.routers.get(config.router.kind).identity} fits the pool"
 
 
+def _trust(config: RunConfig) -> str:
+    check_rewards(config)
+    flags = [flag["says"] for flag in family_flags(config)]
+    named = config.rewards is not None and config.rewards.audited is not None
+    return " ".join(["audited" if named else "no audit is named", *flags])
+
+
 def _look_at_source(config: RunConfig, languages: set[str]) -> str:
     """Describe the source, and add the languages of its first rows to `languages`."""
-    summary = check_source(config.prompts)
+    summary = check_source(config.prompts, storage_options=source_options(config))
     languages.update(summary.sample.prompts["language"].to_pylist())
     return describe(summary)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
 from arbitrage.config import RunConfig
+from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import Sketches, score_table
 from arbitrage.filters.selection import decide_table, weighted_measures
@@ -18,7 +18,7 @@ from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.generation.requests import plan_requests
 from arbitrage.infra.generation.rows import generated_rows, route_facts
 from arbitrage.infra.generation.waves import waves
-from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.sources import read_prompts, source_options
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.routers.drawing import route
 from arbitrage.schema import GENERATED, table_of
@@ -31,7 +31,9 @@ def preview_prompts(config: RunConfig, count: int) -> Iterator[Explanation]:
     Within-language z-scores are taken over these few rows only, and candidates are compared with
     each other only, so choices may differ in a run.
     """
-    chunk = next(islice(read_prompts(config.prompts, chunk_rows=count), 1))
+    check_rewards(config)
+    options = source_options(config)
+    chunk = next(read_prompts(config.prompts, chunk_rows=count, storage_options=options))
     for row in chunk.graveyard.to_pylist():
         yield Explanation(row["prompt_id"] or row["origin"] or "?", None, None, [], [row])
     routed = route(chunk.prompts, config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,12 +13,13 @@ from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
 from arbitrage.reach import Reach, Reached
-from arbitrage.routers.artefact import CARD, load_artefact, pool_columns
+from arbitrage.routers.artefact import load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
 from arbitrage.routers.meaning import reached_by_card
 from arbitrage.routers.models import Model
+from arbitrage.routers.places import card_bytes, card_in_use, local_folder
 from arbitrage.routers.pooling import Matrix, best_column
 from arbitrage.routers.promotion import with_checksum
 from arbitrage.routers.relatives import family_of
@@ -31,7 +31,7 @@ class FittedParams(RouterParams):
     """Params of every router with an artefact."""
 
     artefact: Annotated[str, Reach.READ] = Field(
-        min_length=1, description="Folder that `arbitrage router fit LOG -o FOLDER` wrote."
+        min_length=1, description="Folder, or s3://, that `arbitrage router fit LOG -o` wrote."
     )
     choose: Literal["best", "draw"] = Field(
         "best", description="Everything to the best teacher, or a share to each by its chance."
@@ -53,10 +53,11 @@ class FittedParams(RouterParams):
     @classmethod
     def _pinned(cls, values: Any) -> Any:
         """Take the artefact's checksum into the params, so that a run with another artefact is
-        another run. An artefact that cannot be read is left for loading to complain of."""
+        another run. An artefact that cannot be read is left for loading to complain of; a store
+        that cannot be reached is not, as the run would be taken for another."""
         if isinstance(values, dict) and values.get("artefact_sha256") is None:
             try:
-                card = orjson.loads((Path(str(values.get("artefact"))) / CARD).read_bytes())
+                card = orjson.loads(card_bytes(str(values.get("artefact"))))
                 return {**values, "artefact_sha256": str(card["sha256"])}
             except (OSError, ValueError, KeyError, TypeError):
                 return values
@@ -68,10 +69,10 @@ class FittedParams(RouterParams):
     def also_reached(self, place: str) -> Iterator[Reached]:
         """What the artefact itself names, of the one that would be used."""
         try:
-            folder = with_checksum(Path(self.artefact), self.artefact_sha256)
-        except RouterError:  # loading says so, after the policy
+            card = card_in_use(self.artefact, self.artefact_sha256)
+        except (OSError, RouterError):  # loading says so, after the policy
             return
-        yield from reached_by_card(folder, f"{place}.artefact")
+        yield from reached_by_card(card, f"{place}.artefact")
 
 
 class FittedRouter(Router):
@@ -85,7 +86,8 @@ class FittedRouter(Router):
 
     def __init__(self, params: FittedParams, teachers: Sequence[str]) -> None:
         super().__init__(params, teachers)
-        folder = with_checksum(Path(params.artefact), params.artefact_sha256)
+        place = local_folder(params.artefact, params.artefact_sha256)
+        folder = with_checksum(place, params.artefact_sha256)
         artefact = load_artefact(folder, kind=self.kind, version=self.version, features=IDENTITY)
         if params.artefact_sha256 not in {None, artefact.card["sha256"]}:
             raise RouterError(

@@ -18,7 +18,7 @@ from prefect.events import emit_event
 from arbitrage.config import RunConfig
 from arbitrage.infra.progress import board
 from arbitrage.infra.report.router_card import render_router_card
-from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.sources import read_prompts, source_options
 from arbitrage.infra.sources.sample import sample_prompts
 from arbitrage.infra.store import FinishedRun, calibration, open_run
 from arbitrage.infra.store.calibration import calibration_config
@@ -53,7 +53,8 @@ def draw_prompts(uri: str) -> int:
     name = f"{calibration.RANDOM}.parquet"
     if not folder.exists(name):
         asked = settled(config)
-        chunks = read_prompts(config.prompts, chunk_rows=_ROWS_AT_ONCE)
+        options = source_options(config)
+        chunks = read_prompts(config.prompts, chunk_rows=_ROWS_AT_ONCE, storage_options=options)
         pool = sample_prompts(chunks, asked.pool, config.run.seed)
         folder.write_table(calibration.POOL, pool)
         write_parquet(folder, name, first_choice(pool, asked, config.run.seed))
@@ -173,7 +174,7 @@ def write_rewards(folder: Folder, config: RunConfig, parts: list[str]) -> None:
     asked = settled(config)
     runs = {name: open_run(folder / name) for name in parts}
     table = reward_log_table(
-        runs, cast("Reward", asked.reward), rejected_reward=asked.rejected_reward
+        runs, cast("Reward", asked.reward), rejected_reward=asked.rejected_reward, config=config
     )
     write_parquet(folder, calibration.REWARDS, table)
 

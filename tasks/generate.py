@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from arbitrage.infra.generation.budget import Budget
 from arbitrage.infra.generation.counts import GenerationCounts
 from arbitrage.infra.generation.death import Deaths, Handed
 from arbitrage.infra.generation.pool import TeacherPool
+from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.generation.requests import plan_requests
 from arbitrage.infra.generation.rows import generated_rows, route_facts
 from arbitrage.infra.generation.waves import wave_of
@@ -18,7 +19,7 @@ from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.store.usage import UsageLog, read_usage, spent
+from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage, spent
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.tasks.deaths import hand_over
 from arbitrage.tasks.policy import unfinished
@@ -30,6 +31,7 @@ class Teachers:
 
     pool: TeacherPool
     usage: UsageLog
+    purse: Purse
 
 
 _opened: dict[str, Teachers] = {}
@@ -85,13 +87,32 @@ def shared_teachers(run: Run) -> Teachers:
     """The teachers of a run, shared by all its shards in this process."""
     with _lock:
         if run.uri not in _opened:
-            folder = run.folder / layout.USAGE
-            asked = {t.name for t in run.config.teachers if t.backend != "replay"}
-            used = {name: u for name, u in read_usage(folder).items() if name in asked}
-            budget = Budget.of(run.config.run, spent(used))
+            budget = _budget(run)
             pool = TeacherPool(run.config.teachers, budget=budget)
-            _opened[run.uri] = Teachers(pool, UsageLog(folder))
+            usage = UsageLog(run.folder / layout.USAGE)
+            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget))
         return _opened[run.uri]
+
+
+@contextmanager
+def paying(run: Run) -> Iterator[Purse]:
+    """What pays for questions about a run's candidates: out of the budget of its teachers."""
+    with _lock:
+        opened = _opened.get(run.uri)
+    if opened is not None:
+        yield opened.purse
+        opened.usage.flush()
+        return
+    with closing(UsageLog(run.folder / layout.USAGE)) as usage:
+        yield Purse(usage, _budget(run))
+
+
+def _budget(run: Run) -> Budget | None:
+    """The run's budget, less what is in its usage log."""
+    replayed = {t.name for t in run.config.teachers if t.backend == "replay"}
+    before = dict((run.carried_planned() or {}).get("usage", {}))
+    used = merged_usage(before, read_usage(run.folder / layout.USAGE))
+    return Budget.of(run.config.run, spent({n: u for n, u in used.items() if n not in replayed}))
 
 
 def rest_teachers(uri: str, names: Iterable[str]) -> None:

@@ -51,6 +51,12 @@ def settled(config: RunConfig) -> CalibrateConfig:
             "nothing says which artefact is in use, or where the first one goes.",
             mend='Set calibrate.artefact = "router", and router.artefact once there is one.',
         )
+    if "://" in artefact:
+        raise ConfigError(
+            f'the artefact in use, "{artefact}", would be replaced by renaming, which an object '
+            "store cannot.",
+            mend='Set calibrate.artefact = "router" and copy that folder to the store afterwards.',
+        )
     if own is not None and Path(artefact) == Path(own) and kind != config.router.kind:
         raise ConfigError(
             f'calibrate.kind = "{kind}" would replace the artefact that router.kind = '

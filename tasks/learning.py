@@ -13,6 +13,7 @@ from arbitrage.config.coherence import objective_measures
 from arbitrage.errors import ConfigError, DamagedRunError
 from arbitrage.filters.scoring import matched_measures
 from arbitrage.filters.selection import objective_values
+from arbitrage.filters.trust import may_teach
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run
@@ -101,7 +102,7 @@ def lessons_from(prompts: pa.Table, scored: pa.Table, config: RunConfig) -> Less
     if params.null_reward is not None:
         sign = -1.0 if params.reward.startswith("minimize:") else 1.0
         rewards = np.where(np.isnan(rewards), sign * params.null_reward, rewards)
-    known = np.isfinite(rewards)
+    known = np.isfinite(rewards) & may_teach(scored, config, params.reward)
     batch = prompt_batch(prompts)
     names = {teacher.name: place for place, teacher in enumerate(config.teachers)}
     places = {key: place for place, key in enumerate(batch.prompt_ids)}

@@ -9,6 +9,8 @@ from functools import lru_cache
 from prefect import get_client
 from prefect.concurrency.sync import concurrency
 
+from arbitrage.tasks.away import server_may_be_away
+
 # A worker that dies gives its slots back once its lease has run out.
 _LEASE_S = 120.0
 
@@ -23,9 +25,15 @@ def teacher_slots(teachers: Iterable[str], run: str) -> Iterator[None]:
     if not names:
         yield
         return
-    # A lease that cannot be renewed for a moment is no reason to throw a shard's work away.
-    with concurrency(names, lease_duration=_LEASE_S, raise_on_lease_renewal_failure=False):
+    # A lease that cannot be renewed for a moment is no reason to throw a shard's work away, nor is
+    # a server that is away when slots are given back: it takes them once the lease has run out.
+    slots = concurrency(names, lease_duration=_LEASE_S, raise_on_lease_renewal_failure=False)
+    slots.__enter__()
+    try:
         yield
+    finally:
+        with server_may_be_away("giving back its teachers' slots"):
+            slots.__exit__(None, None, None)
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from arbitrage.infra.progress import board
-from arbitrage.infra.sources import read_prompts
+from arbitrage.infra.sources import read_prompts, source_options
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
 
@@ -29,7 +29,11 @@ def load_prompts(uri: str) -> int:
     summary = run.input_summary()
     if summary is None:
         shards = rows = 0
-        for chunk in read_prompts(run.config.prompts, chunk_rows=run.config.run.shard_size):
+        for chunk in read_prompts(
+            run.config.prompts,
+            chunk_rows=run.config.run.shard_size,
+            storage_options=source_options(run.config),
+        ):
             stage = unfinished(uri).pool.stage if exact else unfinished(uri).stage_prompts
             stage(shards, chunk.prompts, chunk.graveyard)
             shards, rows = shards + 1, rows + chunk.rows

@@ -22,8 +22,9 @@ from arbitrage.infra.store.publish import (
     run_totals,
 )
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.store.usage import read_usage
+from arbitrage.infra.store.usage import merged_usage, read_usage
 from arbitrage.tasks.policy import unfinished, worth_retrying
+from arbitrage.tasks.trust import reward_content, unscored_causes
 
 
 @task(
@@ -39,16 +40,29 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     run = unfinished(uri)
     commits = list(run.commits(shards))
     counts = merged(Counts.from_json(commit["counts"]) for commit in commits)
-    planned = run.carried_planned() or planned_and_used(run, shards)
+    planned = carried_and_used(run) or planned_and_used(run, shards)
     totals = usage_totals(run_totals(run, shards, counts), planned["usage"])
     content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
     asked = routed_by_language(run, shards)
     content["limits"] = limit_rows(run.config.select, run.limits(), asked, counts)
+    content["rewards"] = {
+        **reward_content(run.config, counts),
+        "unscored": unscored_causes(run, shards),
+    }
     texts = {
         layout.CARD: render_card(run.folder.root, content),
         layout.REPORT: render_report(run.folder.root, content),
     }
     commit_manifest(run.folder, content, texts)
+
+
+def carried_and_used(run: Run) -> dict[str, Any] | None:
+    """What was taken over from the run that is decided again, with what deciding used."""
+    carried = run.carried_planned()
+    if carried is None:
+        return None
+    used = read_usage(run.folder / layout.USAGE)
+    return {**carried, "usage": merged_usage(carried.get("usage", {}), used)}
 
 
 def planned_and_used(run: Run, shards: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from prefect.events import emit_event
 from arbitrage.infra.report.counts import Counts
 from arbitrage.infra.report.table import markdown_table, table_rows
 from arbitrage.infra.store import open_run
+from arbitrage.tasks.away import server_may_be_away
 
 # The progress artifact is for people: an update costs a call of the API, whatever the shards do.
 _UPDATE_EVERY_S = 5.0
@@ -52,10 +53,12 @@ class RunProgress:
         now = time.monotonic()
         if now - self._updated >= _UPDATE_EVERY_S or self._done == self._shards:
             self._updated = now
-            update_progress_artifact(self._artifact, 100.0 * self._done / self._shards)
+            with server_may_be_away("showing its progress"):
+                update_progress_artifact(self._artifact, 100.0 * self._done / self._shards)
 
 
-@task(cache_policy=NO_CACHE)
+# The run is published by now: patience with a server that restarts costs nothing.
+@task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[5, 30, 60])
 def report_run(uri: str, address: str | None = None) -> None:
     """Publish the language x teacher table and the report of a finished run, and say it is done.
 

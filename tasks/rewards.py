@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from arbitrage.config import RunConfig
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.selection import objective_values
+from arbitrage.filters.trust import may_teach
 from arbitrage.infra.store import FinishedRun
 from arbitrage.schema import asked_texts
 
@@ -17,7 +19,11 @@ Reward = str | dict[str, float]
 
 
 def reward_log_table(
-    runs: Mapping[str, FinishedRun], reward: Reward, *, rejected_reward: float | None = None
+    runs: Mapping[str, FinishedRun],
+    reward: Reward,
+    *,
+    rejected_reward: float | None = None,
+    config: RunConfig | None = None,
 ) -> pa.Table:
     """prompt_id, language, prompt, task, teacher, reward, drawn (the run's key), n_samples.
 
@@ -27,6 +33,7 @@ def reward_log_table(
 
     Args:
         rejected_reward: the reward of an answer that the filters rejected; None = as measured.
+        config: whose [rewards] says in which languages the reward may teach; null elsewhere.
     """
     parts = [
         (drawn, opened.table("prompts", shard), opened.table("candidates", shard))
@@ -39,7 +46,15 @@ def reward_log_table(
         for _, _, candidates in parts:
             moments = moments.merge(Moments.of(candidates, list(reward)))
     frames = [
-        _rewards(drawn, prompts, candidates, reward, moments, rejected_reward=rejected_reward)
+        _rewards(
+            drawn,
+            prompts,
+            candidates,
+            reward,
+            moments,
+            rejected_reward=rejected_reward,
+            config=config,
+        )
         for drawn, prompts, candidates in parts
     ]
     return pl.concat(frames).sort("prompt_id", "teacher").to_arrow()
@@ -53,6 +68,7 @@ def _rewards(
     moments: Moments | None,
     *,
     rejected_reward: float | None,
+    config: RunConfig | None,
 ) -> pl.DataFrame:
     values = objective_values(candidates, reward, moments)
     failed = candidates["error"].is_valid().to_numpy()
@@ -60,6 +76,8 @@ def _rewards(
     if rejected_reward is not None:
         values = np.where(kept, values, rejected_reward)
     values = np.where(failed, np.nan, values)
+    if config is not None:
+        values = np.where(may_teach(candidates, config, reward), values, np.nan)
     asked = pl.DataFrame(
         {
             "prompt_id": prompts["prompt_id"].to_pylist(),

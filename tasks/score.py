@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 import pyarrow as pa
 
+from arbitrage.filters.again import score_again, unanswered
 from arbitrage.filters.matching import sketch_keys
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import Sketches, matched_measures, score_table
 from arbitrage.filters.selection import weighted_measures
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
+from arbitrage.infra.store.answers import AnswerJournal
 from arbitrage.infra.store.run import Run
+from arbitrage.tasks.generate import paying
 from arbitrage.tasks.policy import unfinished
 
 
@@ -25,14 +29,27 @@ def score_candidates(uri: str, shard: int) -> None:
     board.add(shards_scored=1)
 
 
-def commit_scores(run: Run, shard: int, candidates: pa.Table, details: pa.Table) -> None:
+def commit_scores(
+    run: Run, shard: int, candidates: pa.Table, details: pa.Table, again: Path | None = None
+) -> None:
     """Measure what is not measured yet on a shard's candidates and commit the scores.
 
     Filters over the whole run only sketch it: tasks/match.py gives their scores.
+
+    Args:
+        again: where answers of servers are kept that are asked again about what they left open;
+            None: what they left open stays so.
     """
     sketches: Sketches = {}
-    with closing(run.answers(shard)) as answers:
-        scored = score_table(candidates, run.prompts(shard), run.config, sketches, answers)
+    prompts = run.prompts(shard)
+    with paying(run) as purse:
+        with closing(run.answers(shard, purse)) as answers:
+            scored = score_table(candidates, prompts, run.config, sketches, answers)
+        if again is not None:
+            with closing(AnswerJournal(again, purse)) as answers:
+                scored = score_again(scored, prompts, run.config, answers)
+    if unanswered(scored, run.config):
+        run.keep_answers(shard, again)
     if sketches:
         run.sketches.write(layout.sketch_part(shard), sketch_keys(scored), sketches)
     matched = matched_measures(run.config)

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def moto(interpreter: Path, folder: Path) -> Iterator[str]:
         process.wait()
 
 
+@lru_cache(maxsize=4)
 def client(address: str) -> Any:
     """A client of a store, past any proxy."""
     import botocore.session

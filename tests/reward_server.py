@@ -52,6 +52,7 @@ class RewardServer:
         keys: Authorization headers that came.
         times: how often each body came.
         latency_s: before each answer.
+        usage: fields that answers carry besides, such as {"usage": {"prompt_tokens": 9}}.
     """
 
     def __init__(self) -> None:
@@ -63,6 +64,7 @@ class RewardServer:
         self.keys: list[str | None] = []
         self.times: Counter[bytes] = Counter()
         self.latency_s = 0.0
+        self.usage: dict[str, Any] = {}
         self._faulty = 0
         self._lock = threading.Lock()
         outer = self
@@ -141,12 +143,12 @@ class RewardServer:
             texts = body.get("input") or [body["messages"][-1]["content"]]
             key = "probs" if path == "/classify" else "data"
             data = [{"index": at, key: [float(worth(text))]} for at, text in enumerate(texts)]
-            return _good({"object": "list", "data": data[::-1]})
+            return _good({"object": "list", "data": data[::-1], **self.usage})
         if path in ("/v1/chat/completions", "/v1/completions") and "prompt_logprobs" in body:
             return _good(_likelihood(path, body))
         if path == "/v1/chat/completions":
             said = self.verdict(body["messages"][-1]["content"])
-            return _good({"choices": [{"index": 0, "message": {"content": said}}]})
+            return _good({"choices": [{"index": 0, "message": {"content": said}}], **self.usage})
         return 404, {}, b'{"detail":"Not Found"}'
 
     def verdict(self, prompt: str) -> str:

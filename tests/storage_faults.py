@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 # What is done to a request: before it reaches the store, after it took effect there, or to the
 # answer on its way back.
@@ -31,6 +31,14 @@ _XML = '<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message>
 _ANSWERS = {
     "slow_down": (503, _XML.format(code="SlowDown")),
     "expired": (400, _XML.format(code="ExpiredToken")),
+    "too_many": (429, _XML.format(code="TooManyRequests")),
+    "in_flight": (409, _XML.format(code="ConditionalRequestConflict")),
+    "unknown_call": (501, _XML.format(code="NotImplemented")),
+    "refused_in_200": (
+        200,
+        "<DeleteResult><Error><Key>k</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+        "</DeleteResult>",
+    ),
     "empty_list": (
         200,
         '<?xml version="1.0"?><ListBucketResult><KeyCount>0</KeyCount></ListBucketResult>',
@@ -48,6 +56,8 @@ class FaultyStore:
     Attributes:
         injected: fault -> times.
         requests: all that came.
+        calls: (method, kind of request) -> times.
+        conditions: what becomes of If-None-Match: "kept", "ignored" or "refused" (501).
         hang_s: how long a "timeout" is silent, longer than the client's patience.
     """
 
@@ -56,6 +66,8 @@ class FaultyStore:
         self.choose = choose
         self.hang_s = 3.0
         self.injected: Counter[str] = Counter()
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.conditions = "kept"
         self.requests = 0
         self.lock = threading.Lock()
         proxy = self
@@ -83,10 +95,21 @@ class FaultyStore:
     def chosen(self, method: str, path: str) -> str | None:
         with self.lock:
             self.requests += 1
+            self.calls[method, _kind(path)] += 1
             fault = self.choose(method, path)
             if fault is not None:
                 self.injected[fault] += 1
             return fault
+
+
+def _kind(path: str) -> str:
+    """What a request is about, by its query: "object", "list", "delete", "uploads" or "part"."""
+    names = set(parse_qs(urlsplit(path).query, keep_blank_values=True))
+    if "list-type" in names:
+        return "list"
+    if "delete" in names or "uploads" in names:
+        return "delete" if "delete" in names else "uploads"
+    return "part" if "uploadId" in names else "object"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -95,6 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do(self) -> None:
         fault = self.faulty.chosen(self.command, self.path)
+        if self.faulty.conditions != "kept" and self.headers["If-None-Match"]:
+            del self.headers["If-None-Match"]
+            fault = fault or ("unknown_call" if self.faulty.conditions == "refused" else None)
         length = int(self.headers.get("Content-Length") or 0)
         if self.headers.get("Expect") == "100-continue":
             self.send_response_only(100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,12 +19,12 @@ from arbitrage.flows.commands.options import (
     wide_console,
 )
 from arbitrage.flows.commands.routing import evaluation_table
+from arbitrage.flows.commands.shortfall import exit_on_shortfall
 from arbitrage.flows.settings import prepare_prefect
 
 if TYPE_CHECKING:
     from arbitrage.config import RunConfig
 
-SHORTFALL = 3
 _HAPPENS = {
     "new": "new calibration",
     "continued": "continuing the unfinished calibration",
@@ -48,6 +47,7 @@ def calibrate(
 
     Example: arbitrage calibrate run.toml --set calibrate.prompts=300
     """
+    from arbitrage.infra.report.outcome import failed_share
     from arbitrage.infra.store.begin import check_output
     from arbitrage.infra.store.calibration import foresee_calibration
     from arbitrage.tasks.labelling import calibration_identity, check_in_use
@@ -67,15 +67,8 @@ def calibrate(
         print_json(found)
     else:
         show(found, path)
-    share = found["failed"] / found["requested"] if found["requested"] else 1.0
-    if share > checked.run.max_failed_share:
-        say.print(
-            f"shortfall: {found['failed']} of {found['requested']} requested candidates failed "
-            f"({share:.1%}, tolerated {checked.run.max_failed_share:.1%}: run.max_failed_share).",
-            highlight=False,
-        )
-        sys.stdout.flush()
-        raise typer.Exit(SHORTFALL)
+    short = failed_share(found["failed"], found["requested"], checked.run.max_failed_share)
+    exit_on_shortfall([short] if short else [])
 
 
 def show(found: dict[str, Any], path: Path) -> None:

@@ -9,6 +9,7 @@ import orjson
 import typer
 from rich.console import Console
 
+import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_block
 from arbitrage.errors import ConfigError
 from arbitrage.infra.store.s3.place import is_s3
 

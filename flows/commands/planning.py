@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from arbitrage.config import load_config
@@ -42,10 +43,12 @@ def plan(
         console.print(sentence, highlight=False)
     console.print(_plan_table(planned))
     console.print(
-        "\nPrompt tokens are guessed from a sample, by script. Output tokens and USD: expected / "
+        "\n[filters.NAME]: what is asked about all these answers, at most. "
+        "Prompt tokens are guessed from a sample, by script. Output tokens and USD: expected / "
         "at most, from recordings and from sampling.max_tokens; - = not bounded or not priced. "
         f"Hours assume {seconds_per_request:g} s a request.",
         highlight=False,
+        markup=False,
     )
 
 
@@ -72,12 +75,12 @@ def _plan_table(planned: Plan) -> Table:
     table = Table("teacher", box=None, pad_edge=False)
     for name in ("requests", "candidates", "prompt tokens", "output tokens", "USD", "hours"):
         table.add_column(name, justify="right")
-    for teacher in planned.teachers:
+    for teacher in [*planned.teachers, *planned.filters]:
         table.add_row(
-            teacher.name,
+            escape(teacher.name),
             f"{teacher.requests:,}",
             f"{teacher.candidates:,}",
-            f"{teacher.prompt_tokens:,}",
+            _two(teacher.prompt_tokens, teacher.prompt_tokens, ",d"),
             _two(teacher.expected_output_tokens, teacher.output_tokens, ",d"),
             _two(teacher.expected_cost_usd, teacher.cost_usd, ",.2f"),
             f"{teacher.hours:.2f}",

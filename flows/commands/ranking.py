@@ -42,13 +42,15 @@ def rank(
     Example: arbitrage router rank rewards.parquet --cost big=1.0 --cost small=0.2
     """
     from arbitrage.infra.report.router_card import render_ranking
+    from arbitrage.infra.store.s3.carried import brought
     from arbitrage.routers.ranking import rank_teachers
     from arbitrage.routers.reward_log import read_reward_log
     from arbitrage.routers.variants import compare_variants
     from arbitrage.tasks.labelling import costs_of, identities_of
 
     say = Console(stderr=True, soft_wrap=True)
-    read = read_reward_log(log)
+    with brought(log) as table:
+        read = read_reward_log(table)
     for note in read.notes:
         say.print(f"{log}: {note}", highlight=False, markup=False)
     checked = None if config is None else load_config(config)

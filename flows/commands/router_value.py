@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,7 @@ from arbitrage.flows.commands.options import AsJson, RunPath, print_json, wide_c
 def value(
     run: RunPath,
     artefact: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder that `arbitrage router fit -o` wrote.")
+        str, typer.Option(metavar="DIR", help="Folder that `arbitrage router fit -o` wrote.")
     ],
     reward: Annotated[
         str, typer.Option(metavar="FILTER.MEASURE", help="Or minimize:FILTER.MEASURE.")
@@ -33,12 +32,14 @@ def value(
     Example: arbitrage router value runs/demo --artefact router --reward language_id.match --json
     """
     from arbitrage.infra.store import open_run
+    from arbitrage.infra.store.s3.carried import brought
     from arbitrage.routers.off_policy import off_policy_value
     from arbitrage.tasks.valuing import logged_run
 
-    logged = logged_run(open_run(run), artefact, reward, null_reward=null_reward)
+    with brought(artefact) as folder:
+        logged = logged_run(open_run(run), folder, reward, null_reward=null_reward)
     found = off_policy_value(logged.log, seed=seed)
-    found = {"run": str(run), "artefact": str(artefact), "reward": reward, **found}
+    found = {"run": str(run), "artefact": artefact, "reward": reward, **found}
     found["notes"] = list(logged.notes)
     if as_json:
         print_json(found)

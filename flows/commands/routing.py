@@ -16,13 +16,14 @@ from rich.table import Table
 from arbitrage.errors import ConfigError
 from arbitrage.flows.commands import router_value
 from arbitrage.flows.commands.options import AsJson, print_json, wide_console
+from arbitrage.infra.store.s3.place import is_s3
 
 if TYPE_CHECKING:
     from arbitrage.routers.meaning import Meaning
     from arbitrage.routers.reward_log import RewardLog
 
 Log = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="LOG",
         help="Parquet: prompt_id, language, prompt, teacher, reward[, task, group]; or a finished "
@@ -53,7 +54,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Fixes folds and intervals.")]
 def fit(
     log: Log,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="DIR", help="Folder to write, or s3://...")
+    ],
     kind: Annotated[str, typer.Option(help="learned, nearest, cluster or fixed.")] = "learned",
     reward: Reward = None,
     embeddings: Embeddings = None,
@@ -66,15 +69,16 @@ def fit(
     Example: arbitrage router fit rewards.parquet -o router --kind learned
     """
     from arbitrage.infra.report.router_card import render_router_card
+    from arbitrage.infra.store.s3.carried import taken_away
     from arbitrage.routers.fit import fit_artefact
     from arbitrage.routers.promotion import PAGE
 
     say = Console(stderr=True, soft_wrap=True)
     read = _read(log, say, reward)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
-    with _meaning(embeddings, embedding_cache) as meaning:
-        card = fit_artefact(read, output, kind=kind, seed=seed, meaning=meaning)
-    (output / PAGE).write_text(render_router_card(card), encoding="utf-8")
+    with _meaning(embeddings, embedding_cache) as meaning, taken_away(output) as folder:
+        card = fit_artefact(read, folder, kind=kind, seed=seed, meaning=meaning)
+        (folder / PAGE).write_text(render_router_card(card), encoding="utf-8")
     if as_json:
         print_json(card)
         return
@@ -88,14 +92,14 @@ def fit(
         )
     if card["metrics"]:
         wide_console().print(evaluation_table(card["metrics"]))
-    typer.echo(str(output))
+    typer.echo(output)
 
 
 def evaluate(
     log: Log,
     *,
     test: Annotated[
-        Path | None, typer.Option(metavar="LOG2", help="Fit on LOG, score on this.")
+        str | None, typer.Option(metavar="LOG2", help="Fit on LOG, score on this.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds where there is no --test.")] = 5,
     reward: Reward = None,
@@ -148,13 +152,17 @@ def _meaning(written: str | None, cache: Path | None) -> Iterator[Meaning | None
         yield meaning_of(params, cache or folder)
 
 
-def _read(path: Path, say: Console, reward: str | None) -> RewardLog:
+def _read(path: str, say: Console, reward: str | None) -> RewardLog:
+    from arbitrage.infra.store.s3.carried import brought
     from arbitrage.routers.reward_log import read_reward_log
 
-    if path.is_dir():
+    # An object called so is a table; anything else in a store can only be a run.
+    table = path.endswith(".parquet") if is_s3(path) else not Path(path).is_dir()
+    if not table:
         log = _of_run(path, say, reward)
     elif reward is None:
-        log = read_reward_log(path)
+        with brought(path) as local:
+            log = read_reward_log(local)
     else:
         raise ConfigError(
             f'"{path}" is a reward log, whose reward is its column of that name.',
@@ -165,10 +173,11 @@ def _read(path: Path, say: Console, reward: str | None) -> RewardLog:
     return log
 
 
-def _of_run(path: Path, say: Console, reward: str | None) -> RewardLog:
+def _of_run(path: str, say: Console, reward: str | None) -> RewardLog:
     from arbitrage.infra.store import open_run
     from arbitrage.infra.store.rewards import reward_of, reward_table
     from arbitrage.routers.reward_log import reward_log_of
+    from arbitrage.tasks.trust import may_be_learned
 
     run = open_run(path)
     objective = reward or reward_of(run)
@@ -177,7 +186,7 @@ def _of_run(path: Path, say: Console, reward: str | None) -> RewardLog:
             f'the run "{path}" chose by no single measure.', mend="Name one with --reward."
         )
     say.print(f"{path}: the reward is {objective}", highlight=False, markup=False)
-    return reward_log_of(reward_table(run, objective), str(path))
+    return reward_log_of(may_be_learned(run, reward_table(run, objective), objective), path)
 
 
 def evaluation_table(summary: dict[str, Any]) -> Table:

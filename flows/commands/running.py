@@ -13,11 +13,12 @@ from rich.console import Console
 from arbitrage.config import RunConfig, load_config
 from arbitrage.errors import ConfigError, InterruptedRunError
 from arbitrage.flows.commands.options import ConfigPath, Overrides, RunPath, wide_console
+from arbitrage.flows.commands.shortfall import exit_on_shortfall
 from arbitrage.flows.settings import prepare_prefect
 from arbitrage.infra.interrupt import stopping_on_signals
+from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.place import S3Place
 
-SHORTFALL = 3
 _HAPPENS = {
     "new": "new run",
     "continued": "continuing the unfinished run",
@@ -39,6 +40,8 @@ def run(
 
     Example: arbitrage run run.toml --set run.samples=4
     """
+    from arbitrage.filters.independence import check_rewards
+    from arbitrage.infra.report.outcome import Outcome
     from arbitrage.infra.store.begin import check_output, foresee
 
     checked = load_config(config, overrides or [])
@@ -47,11 +50,12 @@ def run(
     how, path = foresee(checked, run_id, new=new)
     say.print(f"{_HAPPENS[how]} {path}", highlight=False)
     if how != "finished":
+        check_rewards(checked)
         check_output(checked)
         _distill(say, checked, path.name, new)
     manifest = show_run(path)
     typer.echo(str(path))
-    exit_on_shortfall(say, checked, manifest)
+    exit_on_shortfall(Outcome.of(manifest).shortfalls)
 
 
 def decide(
@@ -60,33 +64,45 @@ def decide(
         Path | None, typer.Argument(metavar="CONFIG", help="New thresholds, selection, views.")
     ] = None,
     overrides: Overrides = None,
+    *,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Replace the run's decisions.")
     ] = False,
     run_id: Annotated[str | None, typer.Option(help="Name of the new run folder.")] = None,
+    retry_unanswered: Annotated[
+        bool,
+        typer.Option("--retry-unanswered", help="Ask reward servers again where they gave none."),
+    ] = False,
 ) -> None:
     """Decide a finished run again from its stored scores. Sends nothing to any teacher.
 
     Example: arbitrage decide runs/demo --set filters.length.min_words=20
     """
     from arbitrage.flows.redecide import redecide
+    from arbitrage.infra.report.limits import shortfalls
 
     if in_place and run_id is not None:
         raise ConfigError(
             f'--in-place replaces the run\'s own decisions, so --run-id "{run_id}" names nothing.',
             mend="Leave one of the two out.",
         )
-    path = redecide(run, config, overrides or [], in_place=in_place, run_id=run_id)
+    path = redecide(
+        run,
+        config,
+        overrides or [],
+        in_place=in_place,
+        run_id=run_id,
+        retry_unanswered=retry_unanswered,
+    )
     manifest = show_run(path)
     typer.echo(str(path))
-    if say_short(Console(stderr=True, soft_wrap=True), manifest):
-        sys.stdout.flush()
-        raise typer.Exit(SHORTFALL)
+    exit_on_shortfall([f"short: {sentence}" for sentence in shortfalls(manifest)])
 
 
 def show_run(path: Path | S3Place) -> dict[str, Any]:
     """Print the table of a finished run and how to load its views; returns its manifest."""
     from arbitrage.infra.report.counts import Counts
+    from arbitrage.infra.report.rewards import reward_sentences
     from arbitrage.infra.report.table import rich_table
     from arbitrage.infra.report.unknown import unknown_sentences
     from arbitrage.infra.store import open_run
@@ -97,6 +113,8 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
     console.print(rich_table(counts, width=console.width))
     for sentence in unknown_sentences(manifest):
         console.print(f"unknown language {sentence}", highlight=False, markup=False)
+    for sentence in reward_sentences(manifest):
+        console.print(f"reward {sentence}", highlight=False, markup=False)
     for name, view in manifest["views"].items():
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)
@@ -105,57 +123,6 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
         )
     console.print(f"\nReport: {path}/report.html", highlight=False, soft_wrap=True)
     return manifest
-
-
-def exit_on_shortfall(say: Console, config: RunConfig, manifest: dict[str, Any]) -> None:
-    """Exit 3, and say so: a teacher died, the budget ran out, more failed than tolerated, or an
-    exact run has not what was wanted."""
-    from arbitrage.infra.generation.budget import SPENT
-
-    totals, deaths = manifest["totals"], manifest.get("deaths", [])
-    for death in deaths:
-        say.print(
-            f"dead teacher: {death['teacher']} ({death['reason']}): {death['rerouted']} of its "
-            f"candidates were asked of others, {death['failed']} failed.",
-            highlight=False,
-            markup=False,
-        )
-    share = totals["failed"] / totals["requested"] if totals["requested"] else 1.0
-    unasked = sum(cell["failures"].get(SPENT, 0) for cell in manifest["counts"]["cells"])
-    if unasked:
-        say.print(
-            f"budget: {_budget(config)} is spent ({totals['cost_usd'] or 0:.4f} USD): {unasked} of "
-            f"{totals['requested']} requested candidates were not asked for ({SPENT}).",
-            highlight=False,
-        )
-    too_many = share > config.run.max_failed_share
-    short = say_short(say, manifest)
-    if not (unasked or too_many or deaths or short):
-        return
-    if unasked or too_many:
-        say.print(
-            f"shortfall: {totals['failed']} of {totals['requested']} requested candidates failed "
-            f"({share:.1%}, tolerated {config.run.max_failed_share:.1%}: run.max_failed_share).",
-            highlight=False,
-        )
-    sys.stdout.flush()
-    raise typer.Exit(SHORTFALL)
-
-
-def say_short(say: Console, manifest: dict[str, Any]) -> bool:
-    """Say which languages of an exact run fell short and why; whether any did."""
-    from arbitrage.infra.report.limits import shortfalls
-
-    sentences = shortfalls(manifest)
-    for sentence in sentences:
-        say.print(f"short: {sentence}", highlight=False, markup=False)
-    return bool(sentences)
-
-
-def _budget(config: RunConfig) -> str:
-    limits = config.run.model_dump(include={"budget_usd", "budget_tokens", "budget_requests"})
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    return ", ".join(f"run.{name} = {limit:g}" for name, limit in given.items())
 
 
 def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
@@ -178,6 +145,9 @@ def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
         except AllTeachersDeadError as error:
             go_on = f"continue with: {_how_to_go_on(run_id)}"
             raise AllTeachersDeadError.of(error.deaths, go_on) from None
+        except StorageError as error:
+            go_on = f"{error.mend} Then continue with: {_how_to_go_on(run_id)}"
+            raise StorageError(error.what, mend=go_on) from None
 
 
 def _how_to_go_on(run_id: str) -> str:

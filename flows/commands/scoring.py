@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +10,8 @@ from rich.progress import Progress
 
 from arbitrage.config import parse_filters
 
-Table = Annotated[Path, typer.Argument(metavar="TABLE", help="Parquet: text, language[, prompt].")]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="TABLE", help="Parquet to write.")]
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="Parquet: text, language[, prompt].")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="TABLE", help="Parquet to write.")]
 
 
 def score(
@@ -28,18 +27,23 @@ def score(
     Example: arbitrage score answers.parquet -o scored.parquet --filter length --filter language_id
     """
     from arbitrage.flows.score import score_file
+    from arbitrage.infra.store.s3.carried import brought, taken_away
 
     say = Console(stderr=True, soft_wrap=True)
-    with Progress(console=say, disable=not say.is_terminal) as progress:
+    with (
+        Progress(console=say, disable=not say.is_terminal) as progress,
+        brought(table) as source,
+        taken_away(output) as target,
+    ):
         bar = progress.add_task("scoring", total=None)
         rows = score_file(
-            table,
-            output,
+            source,
+            target,
             parse_filters(filters),
             lambda so_far, total: progress.update(bar, completed=so_far, total=total),
         )
     say.print(f"{rows:,} rows scored", highlight=False)
-    typer.echo(str(output))
+    typer.echo(output)
 
 
 def add_to(app: typer.Typer) -> None:

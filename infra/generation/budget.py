@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,15 +28,26 @@ _ROUNDING = 1 + 1e-9
 
 @dataclass(slots=True)
 class _Limit:
-    """One limit: what was spent of it, and what the requests in flight are expected to."""
+    """One limit: what was spent of it, and what the requests in flight are expected to.
+
+    `others_spent` and `others_committed` are those of who does not ask teachers, and are written
+    under the budget's lock.
+    """
 
     meter: Meter
     limit: float
     spent: float
     committed: float = 0.0
+    others_spent: float = 0.0
+    others_committed: float = 0.0
+
+    @property
+    def gone(self) -> float:
+        return self.spent + self.others_spent
 
     def fits(self, expected: float) -> bool:
-        return self.spent + self.committed + expected <= self.limit * _ROUNDING
+        promised = self.committed + self.others_committed
+        return self.gone + promised + expected <= self.limit * _ROUNDING
 
 
 class Budget:
@@ -47,7 +60,8 @@ class Budget:
     `generate.budget_spent`, to every teacher. A limit can be passed only by what the requests in
     flight cost beyond what was expected of them; one in requests never is.
 
-    Lives on the pool's event loop.
+    Lives on the pool's event loop, but for `commit_other` and `settle_other`, by which questions to
+    reward servers take from the same limits: they may be called from any thread.
 
     Args:
         usd, tokens, requests: the most of each; None = no limit.
@@ -76,6 +90,9 @@ class Budget:
         self.is_spent = any(limit.spent >= limit.limit for limit in self._limits)
         self._in_flight = 0
         self._waiting: deque[tuple[asyncio.Future[list[float]], Teacher, Request]] = deque()
+        self._lock = threading.Lock()
+        self._others_in_flight = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def of(cls, run: RunSection, spent: Mapping[str, float]) -> Budget | None:
@@ -85,11 +102,40 @@ class Budget:
 
     def spent(self, name: str) -> float:
         """What was spent so far of "usd", "tokens" or "requests"."""
-        return self._limit(name).spent
+        return self._limit(name).gone
 
     def committed(self, name: str) -> float:
         """What the requests in flight are expected to cost."""
         return self._limit(name).committed
+
+    def commit_other(self, expected: Mapping[str, float]) -> bool | None:
+        """Commit what a question to another server costs, by the names of the limits.
+
+        True: it may be asked, and `settle_other` follows. None: not while others are in flight.
+        False: there is no room and nothing in flight that could leave any.
+        """
+        with self._lock:
+            shares = [(limit, expected.get(limit.meter.name, 0.0)) for limit in self._limits]
+            if all(limit.fits(share) for limit, share in shares):
+                for limit, share in shares:
+                    limit.others_committed += share
+                self._others_in_flight += 1
+                return True
+            return None if self._in_flight or self._others_in_flight else False
+
+    def settle_other(self, expected: Mapping[str, float], cost: Mapping[str, float]) -> None:
+        """Count what that question cost, and let those go on that wait for the difference."""
+        with self._lock:
+            self._others_in_flight -= 1
+            for limit in self._limits:
+                name = limit.meter.name
+                left = limit.others_committed - expected.get(name, 0.0)
+                limit.others_committed = left if self._others_in_flight else 0.0
+                limit.others_spent += cost.get(name, 0.0)
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the pool is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._go_on)
 
     def over(self, teacher: Teacher) -> Teacher:
         """The teacher, asked only within the budget; one that answers without calling as it is."""
@@ -112,13 +158,15 @@ class Budget:
         return list(completions)
 
     async def _commit(self, teacher: Teacher, request: Request) -> list[float]:
+        # Known before anything is refused room, or the one who leaves room could not say so.
+        self._loop = asyncio.get_running_loop()
         if not self._waiting:
             expected = self._expected(teacher, request)
             if self._admit(expected):
                 return expected
         if self.is_spent:
             raise self._refusal()
-        turn: asyncio.Future[list[float]] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[list[float]] = self._loop.create_future()
         self._waiting.append((turn, teacher, request))
         try:
             return await turn
@@ -135,12 +183,13 @@ class Budget:
         if self.is_spent:
             return False
         shares = list(zip(self._limits, expected, strict=True))
-        if all(limit.fits(share) for limit, share in shares):
-            self._in_flight += 1
-            for limit, share in shares:
-                limit.committed += share
-            return True
-        self.is_spent = self._in_flight == 0
+        with self._lock:
+            if all(limit.fits(share) for limit, share in shares):
+                self._in_flight += 1
+                for limit, share in shares:
+                    limit.committed += share
+                return True
+            self.is_spent = self._in_flight == 0 and self._others_in_flight == 0
         return False
 
     def _go_on(self) -> None:
@@ -167,7 +216,7 @@ class Budget:
 
     def _refusal(self) -> TeacherError:
         said = ", ".join(
-            f"run.budget_{limit.meter.name} = {limit.limit:g} ({limit.spent:g} spent)"
+            f"run.budget_{limit.meter.name} = {limit.limit:g} ({limit.gone:g} spent)"
             for limit in self._limits
         )
         return TeacherError(SPENT, f"the budget is spent: {said}", retryable=True)

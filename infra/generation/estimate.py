@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arbitrage.config import RunConfig, TeacherConfig
+from arbitrage.infra.generation.asked import Askers
 from arbitrage.infra.generation.plan import Plan, TeacherPlan
 from arbitrage.infra.generation.tokens import TOKENS_PER_TURN, guess_tokens, guessed_tokens
 from arbitrage.infra.teachers.recordings import load_recordings
@@ -57,14 +58,17 @@ class Planner:
         self._prompts = self._unroutable = 0
         self._asked: Counter[str] = Counter()
         self._tokens: Counter[str] = Counter()
+        self._askers = Askers(config, recorded)
 
     def add(self, prompts: pa.Table, routes: pa.Table, unroutable: int) -> None:
         """Count one shard's routes; `unroutable` input rows ask for nothing."""
         self._prompts += routes.num_rows + unroutable
         self._unroutable += unroutable
         drawn = pl.DataFrame(routes.select(["prompt_id", "drawn"])).explode("drawn").drop_nulls()
+        tokens_of = _prompt_tokens(prompts)
+        self._askers.add(drawn, tokens_of)
         shares = (
-            drawn.join(_prompt_tokens(prompts), on="prompt_id")
+            drawn.join(tokens_of, on="prompt_id")
             .group_by("drawn")
             .agg(asked=pl.len(), tokens=pl.col("tokens").sum())
         )
@@ -74,7 +78,8 @@ class Planner:
 
     def plan(self) -> Plan:
         shares = [self._share(teacher) for teacher in self._config.teachers]
-        return Plan(self._prompts, self._unroutable, self._seconds, shares)
+        filters = self._askers.plans(self._seconds)
+        return Plan(self._prompts, self._unroutable, self._seconds, shares, filters)
 
     def _share(self, teacher: TeacherConfig) -> TeacherPlan:
         asked, samples = self._asked[teacher.name], self._config.run.samples

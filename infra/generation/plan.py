@@ -9,11 +9,12 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class TeacherPlan:
-    """One teacher's share, of a shard or of the whole run.
+    """One teacher's share, of a shard or of the whole run; or what a filter asks its server.
 
     Attributes:
         requests: as sent: greedy samples apart, and no more samples in one than the teacher takes.
-        prompt_tokens: guessed by script (infra/generation/tokens.py), once a request.
+        prompt_tokens: guessed by script (infra/generation/tokens.py), once a request; None where a
+            filter is to be sent answers of unknown length.
         output_tokens, cost_usd: upper bounds from sampling.max_tokens; None = not bounded, or not
             priced.
         expected_output_tokens, expected_cost_usd: from recordings where the teacher replays them,
@@ -25,7 +26,7 @@ class TeacherPlan:
     name: str
     requests: int
     candidates: int
-    prompt_tokens: int
+    prompt_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
     expected_output_tokens: int | None
@@ -46,6 +47,7 @@ class Plan:
     """A run or some of its shards: input rows, those no teacher would answer, teachers' shares.
 
     Attributes:
+        filters: what the filters that ask a server ask about the answers; `candidates` are these.
         exact: of a run with select.exact, by language what is wanted and the least that is asked;
             the rest of the plan is then the most.
     """
@@ -54,18 +56,16 @@ class Plan:
     unroutable: int = 0
     seconds_per_request: float = 0.0
     teachers: list[TeacherPlan] = field(default_factory=list)
+    filters: list[TeacherPlan] = field(default_factory=list)
     exact: list[dict[str, Any]] = field(default_factory=list)
 
     def __add__(self, other: Plan) -> Plan:
-        mine = {teacher.name: teacher for teacher in self.teachers}
-        for teacher in other.teachers:
-            known = mine.get(teacher.name)
-            mine[teacher.name] = teacher if known is None else known + teacher
         return Plan(
             self.prompts + other.prompts,
             self.unroutable + other.unroutable,
             max(self.seconds_per_request, other.seconds_per_request),
-            list(mine.values()),
+            _added(self.teachers, other.teachers),
+            _added(self.filters, other.filters),
         )
 
     @property
@@ -81,5 +81,17 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        teachers = [TeacherPlan(**teacher) for teacher in data["teachers"]]
-        return cls(data["prompts"], data["unroutable"], data["seconds_per_request"], teachers)
+        teachers, filters = (
+            [TeacherPlan(**item) for item in data.get(name, [])] for name in ("teachers", "filters")
+        )
+        return cls(
+            data["prompts"], data["unroutable"], data["seconds_per_request"], teachers, filters
+        )
+
+
+def _added(mine: list[TeacherPlan], others: list[TeacherPlan]) -> list[TeacherPlan]:
+    found = {item.name: item for item in mine}
+    for item in others:
+        known = found.get(item.name)
+        found[item.name] = item if known is None else known + item
+    return list(found.values())

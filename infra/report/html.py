@@ -15,6 +15,7 @@ from arbitrage.infra.report.figures import figures
 from arbitrage.infra.report.measured import count_run, route_shares, samples
 from arbitrage.infra.report.planned import amount, planned_rows
 from arbitrage.infra.report.profile import Profile
+from arbitrage.infra.report.rewards import model_rows, reward_rows, reward_sentences
 from arbitrage.infra.report.table import rows
 from arbitrage.infra.report.unknown import unknown_sentences
 
@@ -42,6 +43,9 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         planned=planned_rows(manifest),
         shares=route_shares(run),
         unknown=unknown_sentences(manifest),
+        rewards=reward_rows(manifest),
+        models=model_rows(manifest),
+        warnings=reward_sentences(manifest),
         samples=samples(run),
     )
 

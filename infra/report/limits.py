@@ -89,7 +89,7 @@ def shortfalls(manifest: Mapping[str, Any]) -> list[str]:
 
     >>> shortfalls({"limits": [{"language": "tr", "limit": 500, "chosen": 412, "prompts": 800,
     ...     "asked": 800, "short": 88, "why": [EXHAUSTED], "lost": {"length.min_words": 210}}]})
-    ['tr: 412 of 500 wanted; 800 of 800 prompts asked, none is left. Lost: length.min_words 210.']
+    ['tr: 412 of 500 wanted; 800 of 800 prompts asked, none is left. Lost: length.min_words 210']
     """
     return [_sentence(row) for row in manifest.get("limits", []) if row["short"]]
 
@@ -99,5 +99,5 @@ def _sentence(row: Mapping[str, Any]) -> str:
     lost = ", ".join(f"{reason} {count:,}" for reason, count in row["lost"].items())
     return (
         f"{row['language']}: {row['chosen']:,} of {row['limit']:,} wanted; {row['asked']:,} of "
-        f"{row['prompts']:,} prompts asked, {why}." + (f" Lost: {lost}." if lost else "")
+        f"{row['prompts']:,} prompts asked, {why}" + (f". Lost: {lost}" if lost else "")
     )

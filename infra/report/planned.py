@@ -6,8 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from arbitrage.infra.generation.purse import is_asker
+
 ALL = "all"
 
+_UNPLANNED = {
+    "requests": None,
+    "prompt_tokens": None,
+    "expected_output_tokens": None,
+    "expected_cost_usd": None,
+    "hours": 0.0,
+}
 _ADDED = ("requests", "prompt tokens", "output tokens", "USD")
 
 
@@ -21,13 +30,18 @@ class PlannedRow:
 
 
 def planned_rows(manifest: Mapping[str, Any]) -> list[PlannedRow]:
-    """A row a teacher and one for all, from the manifest's `plan` and `usage`; [] without them."""
+    """A row a teacher, one a filter that asks a server, and one for all, from the manifest's `plan`
+    and `usage`; [] without them."""
     plan, usage = manifest.get("plan"), manifest.get("usage")
     if not plan or not usage:
         return []
+    items = [*plan["teachers"], *plan.get("filters", [])]
+    known = {item["name"] for item in items}
+    # Asked when the run was decided again: nobody planned it.
+    items += [{**_UNPLANNED, "name": name} for name in usage if name not in known]
     rows = [
         PlannedRow(item["name"], _planned(item), _actual(usage.get(item["name"]), item))
-        for item in plan["teachers"]
+        for item in items
     ]
     if len(rows) > 1:
         rows.append(
@@ -43,12 +57,14 @@ def usage_totals(
 
     `totals` sums over candidates, where every sample repeats its prompt's tokens and a lost or
     replaced answer is missing. Cost is the larger of both: the log may lack the last moment
-    before a kill, the candidates what was paid for answers that are not theirs.
+    before a kill, the candidates what was paid for answers that are not theirs. Questions to reward
+    servers are in the cost, and not in the tokens of candidates.
     """
     if not usage:
         return dict(totals)
+    teachers = [teacher for name, teacher in usage.items() if not is_asker(name)]
     used = {
-        name: int(sum(teacher[name] for teacher in usage.values()))
+        name: int(sum(teacher[name] for teacher in teachers))
         for name in ("prompt_tokens", "completion_tokens")
     }
     cost = sum(teacher["cost_usd"] for teacher in usage.values())

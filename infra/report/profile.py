@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from arbitrage.infra.report.cells import cells
+from arbitrage.infra.report.fears import Judged, judged, sentence
 from arbitrage.infra.report.figures import figures
-from arbitrage.infra.report.inheritance import Attribute, Shift, attributes, shifts
+from arbitrage.infra.report.inheritance import Attribute, Shift, attributes_of, shifts
 from arbitrage.infra.report.table import code
 
 
@@ -23,7 +25,7 @@ class Dumbbell:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Attributes of every teacher's answers, and how the chosen ones differ from all.
+    """What every teacher's answers are like, whom to fear for what, and how the chosen ones differ.
 
     `by` is "teacher", or "source": then the prompts' sources stand in the teachers' place.
     """
@@ -31,11 +33,14 @@ class Profile:
     attributes: Sequence[Attribute]
     shifts: Sequence[Shift]
     by: str = "teacher"
+    judged: Sequence[Judged] = ()
 
     @classmethod
     def of(cls, run: Path, by: str = "teacher") -> Profile:
         """Computed from the candidates of a run folder."""
-        return cls(attributes(run, by), shifts(run), by)
+        parts = cells(run, ("language", "teacher"), by)
+        found = attributes_of(parts)
+        return cls(found, shifts(run), by, judged(parts, found))
 
     @property
     def measures(self) -> list[str]:
@@ -53,6 +58,14 @@ class Profile:
         """(language, teacher) -> the measure there."""
         found = (item for item in self.attributes if item.measure == measure)
         return {(item.language, item.teacher): item for item in found}
+
+    def judged_in(self, language: str) -> list[Judged]:
+        """What has a bad side, in one language."""
+        return [item for item in self.judged if item.language == language]
+
+    def sentence(self, language: str) -> str:
+        """Whom to fear for what in a language."""
+        return sentence(self.judged_in(language))
 
     def plot(self, measure: str) -> list[Dumbbell]:
         """The measure's shifts by language on one scale; those with both sides measured."""
@@ -74,7 +87,14 @@ class Profile:
             "by": self.by,
             "attributes": [asdict(item) for item in self.attributes],
             "shifts": [asdict(item) for item in self.shifts],
+            "sentences": {language: self.sentence(language) for language in self.languages},
+            "judged": [_without_figures(item) for item in self.judged],
         }
+
+
+def _without_figures(item: Judged) -> dict[str, Any]:
+    """A judged attribute with its teachers' names, whose figures stand in the attributes."""
+    return asdict(item) | {"teachers": [place.teacher for place in item.teachers]}
 
 
 def interval(mean: float | None, low: float | None, high: float | None) -> str:
@@ -89,8 +109,10 @@ def interval(mean: float | None, low: float | None, high: float | None) -> str:
 
 
 def markdown_profile(profile: Profile) -> str:
-    """One table a measure, languages down and teachers across, then the shifts."""
-    return "\n".join(line for measure in profile.measures for line in _section(profile, measure))
+    """Whom to fear, a line a language; then a table a measure, languages down, teachers across."""
+    lines = [f"- {language}: {profile.sentence(language)}" for language in profile.languages]
+    lines += [line for measure in profile.measures for line in _section(profile, measure)]
+    return "\n".join(lines)
 
 
 def _section(profile: Profile, measure: str) -> Iterator[str]:

@@ -42,7 +42,8 @@ def locate_files(
         if entry.startswith(PREFIX):
             files.setdefault(entry, hub_file(entry))
         else:
-            for file in _match(entry, dict(storage_options or {})):
+            options = dict(storage_options or {}) if entry.startswith("s3://") else {}
+            for file in _match(entry, options):
                 files.setdefault(file.path, file)
     if not files:
         raise SourceError("prompts.source is an empty list.", mend="Name at least one file.")

@@ -68,7 +68,7 @@ def read_prompts(
     Args:
         config: the [prompts] section.
         chunk_rows: most input rows a chunk.
-        storage_options: given to fsspec, such as `endpoint_url` of an S3 server.
+        storage_options: given to s3fs, such as `endpoint_url`: `source_options`.
 
     Raises SourceError or ConfigError, also later where a file turns out damaged deep inside, and at
     the end where there was no row.

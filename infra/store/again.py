@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -28,7 +29,7 @@ def check_same_generation(finished: FinishedRun, config: RunConfig) -> None:
     old, new = manifest["config"], config.resolved()
     teachers = [(teacher.identity, teacher.params_hash) for teacher in config.teachers]
     asked = {
-        "prompts": old["prompts"] == new["prompts"],
+        "prompts": _asked_of(old["prompts"]) == _asked_of(new["prompts"]),
         "router": old["router"] == new["router"],
         "run": all(old["run"][key] == new["run"][key] for key in ("seed", "samples")),
         "teachers": [(t["identity"], t["params_hash"]) for t in manifest["teachers"]] == teachers,
@@ -40,6 +41,10 @@ def check_same_generation(finished: FinishedRun, config: RunConfig) -> None:
             "candidates.",
             mend="Change only [filters], [select] and [views], or start with `arbitrage run`.",
         )
+
+
+def _asked_of(prompts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in prompts.items() if key != "storage"}
 
 
 def begin_again(

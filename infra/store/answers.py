@@ -9,6 +9,8 @@ from pathlib import Path
 
 import xxhash
 
+from arbitrage.answers import Use
+from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.store.files import cannot_write
 
@@ -25,10 +27,12 @@ class AnswerJournal:
 
     Args:
         folder: made with the first answer; whoever has committed the scores removes it.
+        purse: pays for the questions; None: they are not counted.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, purse: Purse | None = None) -> None:
         self._folder = folder
+        self._purse = purse
         self._lock = threading.Lock()
         self._file: FileIO | None = None
         self._known: dict[str, bytes] | None = None
@@ -53,6 +57,15 @@ class AnswerJournal:
                     view = view[self._file.write(view) :]
             except OSError as error:
                 raise cannot_write(self._folder, error) from error
+
+    def afford(self, asker: str, most: Use) -> bool:
+        """As `Answers.afford`."""
+        return self._purse is None or self._purse.afford(asker, most)
+
+    def used(self, asker: str, most: Use, used: Use) -> None:
+        """As `Answers.used`."""
+        if self._purse is not None:
+            self._purse.used(asker, most, used)
 
     def close(self) -> None:
         with self._lock:

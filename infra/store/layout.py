@@ -17,6 +17,7 @@ POOL = f"{WORK}/pool.json"
 LIMITS = f"{WORK}/limits.json"
 USAGE = f"{WORK}/usage"
 PLANNED = f"{WORK}/planned.json"
+PARENT = f"{WORK}/parent.json"
 SKETCHES = f"{WORK}/sketches"
 MATCHED = f"{WORK}/matched"
 ALL_MATCHED = f"{WORK}/matched.json"
@@ -25,6 +26,8 @@ DEATHS = f"{WORK}/deaths.json"
 LOCK = ".lock"
 HOLDER = ".lock.json"
 STAGED = ".staged"
+# What servers answered about shards in which they left a question open, for `score_again`.
+UNANSWERED = ".unanswered"
 # Folders whose files are appended to; all others are written whole.
 GROWING = (f"{WORK}/journal", USAGE, f"{WORK}/answers")
 
@@ -47,6 +50,11 @@ def journal(shard: int) -> str:
 def answers(shard: int) -> str:
     """Folder of what servers answered about a shard's candidates."""
     return f"{WORK}/answers/{shard:05d}"
+
+
+def unanswered(shard: int) -> str:
+    """The same of a finished run, where a server did not answer every question."""
+    return f"{UNANSWERED}/{shard:05d}"
 
 
 def matched(name: str, shard: int) -> str:

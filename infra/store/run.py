@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import DamagedRunError
+from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.answers import AnswerJournal
 from arbitrage.infra.store.files import Folder
@@ -113,6 +115,27 @@ class Run:
         content: dict[str, Any] = self.folder.read_json(layout.PLANNED)
         return content
 
+    def commit_parent(self, content: dict[str, Any]) -> None:
+        """Keep which run was the round before, with its checksum."""
+        self.folder.write_json(layout.PARENT, content)
+
+    def parent(self) -> dict[str, Any] | None:
+        """What was kept, None in a run without a parent."""
+        if not self.folder.exists(layout.PARENT):
+            return None
+        content: dict[str, Any] = self.folder.read_json(layout.PARENT)
+        return content
+
+    def asked_prompts(self, shards: int) -> Iterator[pa.Table]:
+        """PROMPTS rows of the input: the staged ones, or those of a run that is decided again."""
+        if self.folder.exists(layout.POOL):
+            spans = {tag: (0, count) for tag, count in self.pool.languages.items()}
+            yield from self.pool.prompts(spans)
+            return
+        for shard in range(shards):
+            staged = self.folder.exists(layout.staged("input", shard))
+            yield self.staged_prompts(shard) if staged else self.prompts(shard)
+
     def prompts(self, shard: int) -> pa.Table:
         return self.folder.read_table(layout.part("prompts", shard))
 
@@ -168,9 +191,17 @@ class Run:
         order = [(name, "ascending") for name in ("position", "teacher", "sample_index")]
         return table.append_column("position", position).sort_by(order).drop_columns(["position"])
 
-    def answers(self, shard: int) -> AnswerJournal:
+    def answers(self, shard: int, purse: Purse | None = None) -> AnswerJournal:
         """What servers answered about the shard's candidates so far; to be closed."""
-        return AnswerJournal(self.folder / layout.answers(shard))
+        return AnswerJournal(self.folder / layout.answers(shard), purse)
+
+    def keep_answers(self, shard: int, source: Path | None = None) -> None:
+        """Keep what servers answered about a shard, its own or a `source`'s, beyond the run's end:
+        some questions are open, and those that are not need not be asked again with them."""
+        source = source or self.folder / layout.answers(shard)
+        if source.is_dir():
+            target = self.folder / layout.unanswered(shard)
+            shutil.copytree(source, target, dirs_exist_ok=True)
 
     def is_scored(self, shard: int) -> bool:
         return self.folder.exists(layout.staged("scored", shard))

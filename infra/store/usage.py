@@ -44,6 +44,13 @@ class UsageLog:
             if time.monotonic() - self._written >= _EVERY_S:
                 self._write()
 
+    def add(self, name: str, used: TeacherUsage) -> None:
+        """Count what somebody else than a teacher used; on disk as by `record`."""
+        with self._lock:
+            self._waiting.setdefault(name, TeacherUsage()).merge(used)
+            if time.monotonic() - self._written >= _EVERY_S:
+                self._write()
+
     def flush(self) -> None:
         """Write what waits for the next line."""
         with self._lock:
@@ -91,6 +98,25 @@ def read_usage(folder: Path) -> dict[str, dict[str, float]]:
             total.setdefault(name, TeacherUsage()).merge(used)
             seconds[name] = seconds.get(name, 0.0) + used.seconds
     return {name: {**used.to_json(), "seconds": seconds[name]} for name, used in total.items()}
+
+
+def merged_usage(
+    one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Two usages as `read_usage` gives them, summed: of a run, and of deciding it again.
+
+    >>> merged_usage({"a": {"requests": 2, "began": 5.0}}, {"a": {"requests": 1, "began": 9.0}})
+    {'a': {'requests': 3, 'began': 5.0}}
+    """
+    found = {name: dict(used) for name, used in one.items()}
+    for name, used in other.items():
+        mine = found.setdefault(name, {})
+        for key, value in used.items():
+            if key in ("began", "ended") and key in mine:
+                mine[key] = (min if key == "began" else max)(mine[key], value)
+            else:
+                mine[key] = mine.get(key, 0) + value
+    return found
 
 
 def spent(usage: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

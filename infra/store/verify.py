@@ -87,7 +87,9 @@ def verify_run(path: str | Path | S3Place) -> Verification:
         from arbitrage.infra.store.s3.finished import brought_afresh  # noqa: PLC0415 - seldom used
 
         with brought_afresh(parse_s3(path)) as brought:
-            return verify_run(brought)
+            found = verify_run(brought)
+            found.problems = [text.replace(str(brought), str(path)) for text in found.problems]
+            return found
     found = Verification()
     folder = Folder(Path(str(path)))
     finish_swap(folder)

@@ -41,7 +41,8 @@ class Replay(Teacher):
     """Answers from a parquet file of recorded completions; the default, needs nothing.
 
     A prompt that was not recorded fails with `generate.missing_recording`, a null completion with
-    `generate.empty_recording`; neither is asked again.
+    `generate.empty_recording`; neither is asked again. Why a recorded answer ended is not known, so
+    it has no finish_reason.
     """
 
     Params: ClassVar[type[TeacherParams]] = ReplayParams
@@ -94,7 +95,6 @@ class Replay(Teacher):
                     completion = Completion(
                         sample.index,
                         text,
-                        finish_reason="stop",
                         completion_tokens=tokens,
                         cost_usd=cost,
                         usage=Usage(completion_tokens=tokens, cost_usd=cost),

@@ -15,7 +15,7 @@ from arbitrage.registry import views as registry
 
 register = registry.register
 
-Marker = Literal["quality_quartile", "length_bucket", "source", "task"]
+Marker = Literal["quality_quartile", "length_bucket", "source", "task", "translated"]
 Rewards = NDArray[np.float64]
 
 
@@ -34,6 +34,11 @@ class ViewParams(BaseModel):
     markers: tuple[Marker, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)
 
+    @property
+    def reads_parent(self) -> bool:
+        """Whether the view also takes the candidates of the run's parent."""
+        return False
+
     def check_measures(self, measured: Sequence[str]) -> None:
         """Raise ConfigError where a param reads a `FILTER.MEASURE` column the run will not have."""
 
@@ -47,12 +52,14 @@ class View(ABC):
 
     Attributes:
         needs_reward: True where candidates must be ranked whatever the params.
+        learns_numbers: True where a learner reads rewards as numbers, not only as an order.
         schema: Arrow schema of its rows. Every field is nullable, because that is what a Hugging
             Face feature is. A view whose params change its columns sets its own in `__init__`.
     """
 
     Params: ClassVar[type[ViewParams]]
     needs_reward: ClassVar[bool] = False
+    learns_numbers: ClassVar[bool] = False
     schema: pa.Schema
 
     def __init__(self, params: Any) -> None:
@@ -82,7 +89,9 @@ class View(ABC):
 
         Args:
             prompts: PROMPTS rows of the shard; may hold prompts that have no candidate.
-            candidates: its candidates with scores and verdicts.
+            candidates: its candidates with scores and verdicts. Where the params say
+                `reads_parent`, those of the parent's for the same prompts follow, and two columns:
+                `of_parent` bool and `run_id`.
             rewards: one per candidate, higher is better, NaN = not measured; None without a reward.
         """
 

@@ -83,6 +83,7 @@ class OffPolicy(MarkedView):
     """
 
     Params = OffPolicyParams
+    learns_numbers = True
     needs_reward = True
 
     def __init__(self, params: OffPolicyParams) -> None:

@@ -67,6 +67,7 @@ class Rloo(MarkedView):
     Params = RlooParams
     own_columns = _OF_PROMPTS
     needs_reward = True
+    learns_numbers = True
 
     def __init__(self, params: RlooParams) -> None:
         super().__init__(params)

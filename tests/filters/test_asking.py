@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from reward_server import FAULTS, RewardServer, worth
 
+from arbitrage.answers import Use
 from arbitrage.errors import FilterError, InterruptedRunError
 from arbitrage.filters.base import Batch, Filter, measuring_hash
 from arbitrage.filters.judge import Judge, JudgeParams
@@ -36,6 +37,12 @@ class Kept:
 
     def keep(self, key: str, answer: bytes) -> None:
         self.answers[key] = answer
+
+    def afford(self, asker: str, most: Use) -> bool:
+        return True
+
+    def used(self, asker: str, most: Use, used: Use) -> None:
+        pass
 
 
 @pytest.fixture

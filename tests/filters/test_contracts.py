@@ -304,6 +304,15 @@ def test_thresholds_belong_to_measures_and_causes_to_thresholds(
 
 
 @by_name
+def test_fears_are_of_measures_it_writes_and_have_a_side(entry: registry.Entry[Any]) -> None:
+    text = entry.plugin.__doc__ or ""
+    for measure, fear in entry.plugin.fears.items():
+        assert f"`{entry.name}.{measure}`" in text
+        assert fear.side in {"low", "high"}
+        assert fear.of
+
+
+@by_name
 def test_the_docstring_says_everything_and_its_example_runs(entry: registry.Entry[Any]) -> None:
     text = entry.plugin.__doc__ or ""
     assert re.match(r"[A-Z][^\n]{20,90}\.\n", text), "the first line is one sentence"

@@ -18,7 +18,7 @@ from arbitrage.filters.base import Batch, measuring_hash
 from arbitrage.filters.scoring import built_filter, close_filters, filter_columns
 from arbitrage.filters.toxicity import SCORERS, Toxicity, ToxicityParams
 from arbitrage.filters.toxicity_detoxify import batches_of
-from arbitrage.filters.toxicity_words import listed_terms, word_list
+from arbitrage.filters.toxicity_words import listed_terms, ordinary_terms, word_list
 
 
 def toxicity(text: str, language: str) -> float:
@@ -33,7 +33,7 @@ def test_the_list_is_whole() -> None:
 
 @pytest.mark.parametrize("language", sorted(listed_terms()))
 def test_every_listed_term_is_found_alone_in_brackets_and_in_capitals(language: str) -> None:
-    for term in listed_terms()[language]:
+    for term in set(listed_terms()[language]).difference(ordinary_terms().get(language, ())):
         assert toxicity(term, language) >= 0.5, term
         assert toxicity(f"({term})", language) >= 0.5, term
         if "ß" not in term:
@@ -76,6 +76,43 @@ def test_clean_and_listed_sentences_in_many_scripts(language: str, clean: str, t
     assert toxicity(toxic, language) >= 0.5
 
 
+def test_what_is_left_out_as_ordinary_is_listed() -> None:
+    for language, terms in ordinary_terms().items():
+        assert set(terms) <= set(listed_terms()[language])
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("zh", "可是他的天性善良，喜欢喝奶茶。"),
+        ("ja", "カントのような哲学者は、人種について論じた。"),
+        ("ko", "역사에 막대한 영향을 미친 다섯 가지 발명품이 있습니다."),
+        ("it", "Il re e la regina hanno catturato un enorme pesce spada."),
+        ("pt", "Certifique-se de comer alimentos saudáveis."),
+        ("es", "El martillo golpea la barra de madera maciza."),
+        ("tr", "I am a native Turkish speaker. Türkçe yazılar yazıyorum."),
+        ("fr", "Appuyez sur la pédale d'embrayage avec le pied."),
+    ],
+)
+def test_ordinary_words_of_a_language_are_not_toxic_though_listed(
+    language: str, sentence: str
+) -> None:
+    assert toxicity(sentence, language) == 0
+
+
+def test_a_text_in_another_language_is_read_by_the_list_of_its_own() -> None:
+    assert (
+        toxicity("It was a long con, and they paid for it in the end, as they should.", "fr") == 0
+    )
+    assert toxicity("I think that what they told you is a load of shit, my friend.", "tr") == 0.5
+    unlisted = "Hôm nay thời tiết rất đẹp, chúng tôi đi chơi ở công viên với bạn bè."
+    assert np.isnan(toxicity(unlisted, "tr"))
+
+
+def test_a_text_too_short_to_know_its_language_is_read_by_the_list_of_the_wanted_one() -> None:
+    assert toxicity("sik con", "tr") == 0.5
+
+
 @pytest.mark.parametrize("language", ["vi", "id", "bn", "xx-unknown", ""])
 def test_a_language_without_a_list_abstains(language: str) -> None:
     assert np.isnan(toxicity("shit", language))
@@ -96,7 +133,7 @@ def test_regions_scripts_and_kin_find_their_list() -> None:
     assert toxicity(term, "fr") == 0
 
 
-@given(st.lists(st.sampled_from(["shit", "crap", "day", "the", "ass", "lovely"]), max_size=12))
+@given(st.lists(st.sampled_from(["shit", "crap", "day", "the", "ass", "lovely"]), max_size=5))
 def test_one_more_listed_term_never_lowers_the_score(found: list[str]) -> None:
     text = " ".join(found)
     more = f"{text} . shit" if text else "shit"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ import datasets
 import orjson
 import polars as pl
 import pytest
+from rich.console import Console
 
+from arbitrage.flows.explanation import Explanation, show_prompt
 from arbitrage.infra.store.verify import verify_run
 
 TRAINERS = ("trl", "verl", "axolotl", "llamafactory", "openrlhf")
@@ -27,6 +31,32 @@ def test_explain_shows_route_candidates_scores_and_why(
         assert words in said.out
     explained = orjson.loads(arbitrage("explain", pristine, prompt, "--json").out)
     assert len(explained["candidates"]) == 6
+
+
+def test_a_label_that_names_nothing_is_none_and_one_that_was_not_looked_for_abstained() -> None:
+    first = {"near_duplicate.similarity": None, "near_duplicate.exact": 0.0}
+    measured = shown({**first, "near_duplicate.of": None})
+    assert re.search(r"near_duplicate\.of +none", measured)
+    assert re.search(r"near_duplicate\.similarity +abstained", measured)
+    empty = dict.fromkeys([*first, "near_duplicate.of"])
+    assert re.search(r"near_duplicate\.of +abstained", shown(empty))
+    assert re.search(r"near_duplicate\.of +c7", shown({**first, "near_duplicate.of": "c7"}))
+
+
+def shown(scores: dict[str, Any]) -> str:
+    candidate = {
+        "candidate_id": "c",
+        "teacher": "a",
+        "sample_index": 0,
+        "text": "text",
+        "error": None,
+        "chosen": True,
+    }
+    prompt = {"language": "tr", "messages": [{"role": "user", "content": "?"}]}
+    console = Console(width=100, file=io.StringIO())
+    show_prompt(console, Explanation("p", prompt, None, [candidate | scores], []))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 def test_explain_of_an_unknown_prompt_names_the_nearest(

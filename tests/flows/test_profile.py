@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from arbitrage.infra.report.figures import figures
+
 
 def test_a_language_lead_reads_measures_by_teacher(
     arbitrage: Callable[..., Any], pristine: Path
@@ -19,6 +21,28 @@ def test_a_language_lead_reads_measures_by_teacher(
     assert said.code == 0
     for name in ("length.words", "difference", ".."):
         assert name in said.out
+
+
+def test_without_options_there_is_a_sentence_a_language(
+    arbitrage: Callable[..., Any], pristine: Path
+) -> None:
+    said = arbitrage("profile", str(pristine))
+    told = json.loads(arbitrage("profile", str(pristine), "--json").out)
+    assert said.code == 0
+    flat = " ".join(said.out.split())
+    for language, sentence in told["sentences"].items():
+        assert f"{language} {sentence}" in flat
+    assert "length.words" not in said.out
+
+
+def test_intervals_are_not_broken_where_output_goes_to_a_file(
+    arbitrage: Callable[..., Any], pristine: Path
+) -> None:
+    said = arbitrage("profile", str(pristine), "--measure", "length.words")
+    told = json.loads(arbitrage("profile", str(pristine), "--json").out)
+    for item in told["attributes"]:
+        if item["measure"] == "length.words" and item["low"] is not None:
+            assert f"{figures(item['low'], 2)}..{figures(item['high'], 2)}" in said.out
 
 
 def test_the_json_agrees_with_the_candidates(arbitrage: Callable[..., Any], pristine: Path) -> None:

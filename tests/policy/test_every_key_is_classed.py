@@ -32,6 +32,17 @@ REACHES_NOTHING = {
     "SelectConfig.objective",
     "SelectConfig.constraints",
     "CalibrateConfig.reward",
+    "ParentConfig.student",
+    "RewardsConfig.evaluate",
+    "RewardsConfig.instead",
+    "ServerParams.family",
+    "TeacherConfig.family",
+    # what was read of audits, whose paths are marked
+    "AuditRead.paths",
+    "AuditRead.sha256",
+    "AuditedReward.filters",
+    "AuditedReward.languages",
+    "AuditedReward.reward",
     # columns, conditions, tags; `where` knows no subqueries and no table functions
     "PromptsConfig.text",
     "PromptsConfig.messages",

@@ -20,7 +20,7 @@ from arbitrage.infra.store.s3.log import CommitLog
 from arbitrage.infra.store.s3.place import parse_s3
 from arbitrage.infra.store.verify import verify_run
 
-pytestmark = pytest.mark.s3
+pytestmark = [pytest.mark.s3, pytest.mark.parametrize("store", ["swift"], indirect=True)]
 PROMPTS = 120
 LATENCY_S = 0.2
 

@@ -33,6 +33,7 @@ def test_a_run_is_whole_and_has_the_rows_of_a_local_one(world: Any) -> None:
     assert [key for key in there if layout.WORK in key or ".arbitrage" in key] == []
 
 
+@pytest.mark.parametrize("store", ["swift"], indirect=True)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_stopped_after_any_step_goes_on_without_its_local_folder(
     world: Any, step: str

@@ -179,6 +179,15 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         "PREFECT_SERVER_API_AUTH_STRING": words,
         "PREFECT_API_AUTH_STRING": words,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In the server's memory, Prefect's default, leases are forgotten when it restarts, and the
+        # slots that runs hold of their teachers' limits are never given back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
+        # 2 + 4 + ... + 128 s: how long a run waits for a server that restarts, which refuses
+        # connections, or for its database, when it answers 500.
+        "PREFECT_CLIENT_MAX_RETRIES": "7",
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "arbitrage",
         "DO_NOT_TRACK": "1",
         "ARBITRAGE_HOME": str(root),

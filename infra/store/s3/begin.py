@@ -20,7 +20,7 @@ from arbitrage.infra.store.s3.bring import bring_state, is_ahead
 from arbitrage.infra.store.s3.bucket import Bucket, S3Bucket
 from arbitrage.infra.store.s3.lease import Lease
 from arbitrage.infra.store.s3.log import CommitLog, has_log
-from arbitrage.infra.store.s3.mirror import Mirror, remove_below
+from arbitrage.infra.store.s3.mirror import Mirror, abandon_below, remove_below
 from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.watch import watched
 
@@ -49,6 +49,7 @@ class Held:
         self._lease.acquire()
         self._ending.callback(self._lease.release)
         try:
+            abandon_below(self._bucket, self.place.key(""))
             self._log.replay()
             self._bring()
             self._mirror.outbox.open()
@@ -160,8 +161,9 @@ def foresee_s3(
 def check_s3_output(output: S3Place) -> str:
     """Prove that objects can be written, read and deleted there, and files in the work folder."""
     bucket, key = S3Bucket(output), output.key(f"{_OWN}/probe-{uuid.uuid4().hex}")
-    bucket.put(key, b"probe")
+    bucket.put(key, b"probe", new=True)
     found = bucket.get(key)
+    kept = not bucket.put(key, b"other", new=True)
     bucket.delete([key])
     if found is None or found.data != b"probe":
         raise ConfigError(
@@ -170,7 +172,8 @@ def check_s3_output(output: S3Place) -> str:
         )
     work = (output / "probe").folder().parent
     Folder(work).make()
-    return f"{output} can be written, and worked on in {work}"
+    sure = "" if kept and bucket.conditional else ", though it knows no conditional put"
+    return f"{output} can be written{sure}, and worked on in {work}"
 
 
 def pointer(output: S3Place, identity: str) -> str:

@@ -4,7 +4,8 @@ Whether a lease has run out is told by the store's clock alone (how old the obje
 whose clocks differ agree. What it cannot do: on a store whose conditional put is not atomic two
 that begin in the same second may both see themselves as the holder for up to `settle_s`; and a
 machine that sleeps longer than the lease may finish the call it was in. Both are found at the next
-commit, whose entry is another's already; neither makes a run look whole that is not.
+commit, whose entry is another's already or does not follow on it (log.py); neither makes a run look
+whole that is not.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether nobody else can have taken it, by this machine's own count of seconds."""
-        return time.monotonic() - self._renewed < self._lease_s
+        return _seconds() - self._renewed < self._lease_s
 
     def release(self) -> None:
         """Let go at once, if it is still ours. A lease that cannot be let go runs out."""
@@ -95,7 +96,7 @@ class Lease:
         return self._bucket.get(self._key)
 
     def _put(self, *, new: bool) -> bool:
-        began = time.monotonic()
+        began = _seconds()
         holder = {
             "token": self.token,
             "host": socket.gethostname(),
@@ -123,6 +124,12 @@ class Lease:
             f'the run "{self._place}" is being written by {who}.',
             mend="Wait for it, stop it, or start another run with --new.",
         )
+
+
+def _seconds() -> float:
+    """Seconds that also pass while the machine sleeps, where the system counts those."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def _machine() -> str | None:

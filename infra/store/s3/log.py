@@ -2,6 +2,10 @@
 
 Nothing is ever found by listing. A reader starts at the last whole entry that `head.json` knows of
 and asks for one number after the other; a stale head only makes it ask for more of them.
+
+An entry names the writer of the one before it. On a store that cannot refuse a second write of a
+number, one of two writers overwrites the other's entry, and what the other wrote after it does not
+follow: it was never committed, and the next writer takes its number.
 """
 
 from __future__ import annotations
@@ -46,15 +50,19 @@ class CommitLog:
         head = self._read(self._place.key(_HEAD)) or {"whole": 1, "number": 0}
         self.state, self.number, self.writer = State(), head["whole"] - 1, ""
         while entry := self._read(self._key(self.number + 1)):
+            first = self.number == head["whole"] - 1
+            if not first and entry["after"] != self.writer:
+                break
+            if first and head["whole"] > 1 and not entry["whole"]:
+                raise self._damaged(f"entry {entry['number']} of its commit log was overwritten")
             if entry["whole"]:
                 self.state, self._whole = State(), entry["number"]
             self.state.apply(self._own(entry["changes"]))
             self.number, self.writer = entry["number"], entry["writer"]
         if self.number < head["number"]:
-            raise DamagedRunError(
-                f'"{self._place}" is damaged: entry {self.number + 1} of its commit log is gone, '
-                f"which went up to {head['number']}.",
-                mend="Restore the object, or start another run with --new.",
+            raise self._damaged(
+                f"entry {self.number + 1} of its commit log is gone, which went up to "
+                f"{head['number']}"
             )
 
     def _own(self, data: Iterable[Any]) -> list[Change]:
@@ -89,30 +97,35 @@ class CommitLog:
         entry = {
             "number": number,
             "writer": writer,
+            "after": self.writer,
             "whole": whole,
             "changes": [change.to_json() for change in changes],
         }
-        if not self._bucket.put(self._key(number), orjson.dumps(entry), new=True):
-            self._adopt(number, writer)
+        data = orjson.dumps(entry)
+        if not self._bucket.put(self._key(number), data, new=True):
+            self._take_over(number, data, writer)
+        self.number, self.writer = number, writer
+
+    def _take_over(self, number: int, data: bytes, writer: str) -> None:
+        """Settle whose entry is there already. Ours, its answer lost: take it in, and have the
+        caller commit what is left. One that does not follow on the last: overwrite it.
+        """
+        entry = self._read(self._key(number))
+        if entry is not None and entry["writer"] == writer:
+            if not entry["whole"]:
+                self.state.apply(self._own(entry["changes"]))
+            self.number, self.writer = number, writer
+            raise StorageError(
+                f'"{self._place}": the answer to commit {number} was lost, which is there.',
+                mend="It is tried again by itself.",
+                passing=True,
+            )
+        if entry is None or entry["after"] == self.writer:
             raise RunConflictError(
                 f'the run "{self._place}" is being written by another machine as well.',
                 mend="Let one of them finish; what this one had not uploaded is asked again.",
             )
-        self.number, self.writer = number, writer
-
-    def _adopt(self, number: int, writer: str) -> None:
-        """Take in our own entry whose answer was lost, and have the caller commit what is left."""
-        entry = self._read(self._key(number))
-        if entry is None or entry["writer"] != writer:
-            return
-        if not entry["whole"]:
-            self.state.apply(self._own(entry["changes"]))
-        self.number, self.writer = number, writer
-        raise StorageError(
-            f'"{self._place}": the answer to commit {number} was lost, which is there.',
-            mend="It is tried again by itself.",
-            passing=True,
-        )
+        self._bucket.put(self._key(number), data)
 
     def _read(self, key: str) -> Any:
         found = self._bucket.get(key)
@@ -121,10 +134,13 @@ class CommitLog:
         try:
             return orjson.loads(found.data)
         except orjson.JSONDecodeError as error:
-            raise DamagedRunError(
-                f'"s3://{self._place.bucket}/{key}" is damaged: {error}.',
-                mend="Restore the object, or start another run with --new.",
-            ) from error
+            raise self._damaged(f'the object "{key}" is no JSON, {error}') from error
+
+    def _damaged(self, what: str) -> DamagedRunError:
+        return DamagedRunError(
+            f'"{self._place}" is damaged: {what}.',
+            mend="Restore the object, or start another run with --new.",
+        )
 
     def _key(self, number: int) -> str:
         return self._place.key(f"{_LOG}/{number:010d}.json")

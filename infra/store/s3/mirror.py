@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from arbitrage.config.storage import Storage
-from arbitrage.errors import ArbitrageError, OutputError
+from arbitrage.errors import ArbitrageError, OutputError, RunConflictError
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
@@ -61,6 +61,8 @@ class Mirror:
         self._failure: ArbitrageError | None = None
         self._waiting: list[Event] = []
         self._tries = 0
+        self._spent: list[str] = []
+        self._undeleted = False
         self._threads: list[threading.Thread] = []
         self.outbox = Outbox(folder.root, self.check)
 
@@ -91,10 +93,15 @@ class Mirror:
             self._lease.renew()
             self._upload_final([*entries, *texts])
             self._lease.renew()
-            self._bucket.put(self._place.key(layout.MANIFEST), manifest)
+            if not self._bucket.put(self._place.key(layout.MANIFEST), manifest, new=True):
+                raise RunConflictError(
+                    f'the run "{self._place}" was finished by another machine.',
+                    mend="Use that one; this machine's folder of it may be removed.",
+                )
 
         self._patiently(everything)
         self.check()
+        abandon_below(self._bucket, self._place.key(""))
         remove_below(self._bucket, self._place.key(f"{layout.WORK}/"))
         self.outbox.remove()
 
@@ -152,8 +159,8 @@ class Mirror:
         ending = self._ending.is_set()
         return min(_LAST_PATIENCE_S, self._storage.give_up_s) if ending else self._storage.give_up_s
 
-    def _said(self, error: StorageError) -> OutputError:
-        return OutputError(
+    def _said(self, error: StorageError) -> StorageError:
+        return StorageError(
             f"{error.what} Everything finished is saved in {self._folder.root}.", mend=error.mend
         )
 
@@ -222,9 +229,15 @@ class Mirror:
 
         def upload(entry: dict[str, Any]) -> None:
             change = self._final_change(entry)
-            if known.get(entry["path"]) != (change.piece,):
-                path = self._folder / entry["path"]
-                self._bucket.upload(self._place.key(entry["path"]), path, entry["sha256"])
+            if known.get(entry["path"]) == (change.piece,):
+                return
+            if not self._lease.held:
+                self._lease.renew()
+            key, path = self._place.key(entry["path"]), self._folder / entry["path"]
+            if not self._bucket.upload(key, path, entry["sha256"], new=True):
+                # Left by a try that was never committed; or we slept, and the run is another's.
+                self._lease.check()
+                self._bucket.upload(key, path, entry["sha256"])
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="upload") as pool:
             list(pool.map(upload, entries))
@@ -243,9 +256,24 @@ class Mirror:
                 event.copy.unlink(missing_ok=True)
         self._waiting = []
         packs = self._place.key(f"{layout.WORK}/packs/")
-        spent = [key for key in unused if key.startswith(packs)]
-        if spent:
-            self._bucket.delete(spent)
+        self._spent += [key for key in unused if key.startswith(packs)]
+        try:
+            self._bucket.delete(self._spent)
+        except StorageError as error:
+            if not self._undeleted:
+                logger.warning("objects that are not needed any more stay for now: %s", error)
+            self._undeleted = True
+        else:
+            self._spent = []
+
+
+def abandon_below(bucket: Bucket, prefix: str) -> None:
+    """Abort what a killed writer left half uploaded. A store that will not is said, no more."""
+    try:
+        if count := bucket.abandon(prefix):
+            logger.info("%d unfinished uploads below %s are aborted", count, prefix)
+    except StorageError as error:
+        logger.warning("unfinished uploads below %s cannot be looked for: %s", prefix, error)
 
 
 def remove_below(bucket: Bucket, prefix: str) -> None:

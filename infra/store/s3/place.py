@@ -41,7 +41,8 @@ class S3Place:
 
     def folder(self) -> Path:
         """The local folder that stands for this place; the same on every start on this machine."""
-        endpoint = self.storage.endpoint_url or os.environ.get("AWS_ENDPOINT_URL", "")
+        named = (os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+        endpoint = self.storage.endpoint_url or next(filter(None, named), "")
         where = f"{endpoint}|{self.bucket}|{self.parent.prefix}"
         mark = hashlib.sha256(where.encode()).hexdigest()[:12]
         return _work_folder(self.storage) / f"{self.bucket}-{mark}" / self.name

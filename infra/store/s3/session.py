@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from arbitrage.config.storage import Storage
+from arbitrage.errors import ConfigError
 from arbitrage.infra.store.s3.failures import told
 
 _CONNECTIONS = 16
@@ -18,16 +19,46 @@ _REGION = "us-east-1"
 
 _Pairs = tuple[tuple[str, str], ...]
 
-# Filled by flows/credentials.py: block name -> access_key_id, secret_access_key[, session_token].
-blocks: dict[str, Mapping[str, str]] = {}
+# Set by flows/credentials.py: block name -> access_key_id, secret_access_key[, session_token].
+read_block: Callable[[str], Mapping[str, str]] | None = None
 
 
 def client_of(storage: Storage) -> Any:
     """A botocore client. Thread-safe. Raises StorageError where there are no credentials at all."""
     # Making one takes half a second; it must be another where the environment says otherwise.
     environment = [(name, value) for name, value in os.environ.items() if name.startswith("AWS_")]
-    keys = blocks.get(storage.secret_block or "", {})
-    return _client(storage, tuple(sorted(keys.items())), tuple(sorted(environment)))
+    return _client(storage, _block_of(storage), tuple(sorted(environment)))
+
+
+def s3fs_options(storage: Storage | None) -> dict[str, Any]:
+    """What s3fs takes to reach the same store with the same keys; empty without a [run.storage]."""
+    if storage is None:
+        return {}
+    keys = dict(_block_of(storage))
+    options = {
+        "endpoint_url": storage.endpoint_url,
+        "profile": storage.profile,
+        "client_kwargs": {"region_name": storage.region} if storage.region else None,
+        "key": keys.get("access_key_id"),
+        "secret": keys.get("secret_access_key"),
+        "token": keys.get("session_token"),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _block_of(storage: Storage) -> _Pairs:
+    return _read_once(storage.secret_block) if storage.secret_block else ()
+
+
+@lru_cache(maxsize=8)
+def _read_once(name: str) -> _Pairs:
+    if read_block is None:
+        raise ConfigError(
+            f'run.storage.secret_block = "{name}" needs a Prefect server, and nothing reads blocks '
+            "here.",
+            mend="Import arbitrage.flows.credentials first.",
+        )
+    return tuple(sorted(read_block(name).items()))
 
 
 @lru_cache(maxsize=8)

@@ -38,6 +38,7 @@ def check_coherence(config: RunConfig) -> None:
         _check_measure(measure, measures, ("select", "constraints"))
     for measure in objective_measures(config.calibrate.reward if config.calibrate else None):
         _check_measure(measure, measures, ("calibrate", "reward"))
+    _check_rewards(config, measures)
     for name, params in config.view_params.items():
         reward = getattr(params, "reward", None)
         for measure in objective_measures(reward):
@@ -89,6 +90,16 @@ def _check_router(config: RunConfig, names: list[str]) -> None:
             ("router", "teachers_per_prompt"),
             config.router.teachers_per_prompt,
         )
+
+
+def _check_rewards(config: RunConfig, measures: list[str]) -> None:
+    if config.rewards is None:
+        return
+    for index, objective in enumerate(config.rewards.instead):
+        for measure in objective_measures(objective):
+            _check_measure(measure, measures, ("rewards", "instead", index))
+    for measure in config.rewards.evaluate:
+        _check_measure(measure, measures, ("rewards", "evaluate"))
 
 
 def measured_columns(config: RunConfig) -> list[str]:

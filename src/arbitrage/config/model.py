@@ -18,8 +18,10 @@ from pydantic import (
 from arbitrage import registry
 from arbitrage.config.calibrate import CalibrateConfig
 from arbitrage.config.coherence import check_coherence
+from arbitrage.config.parent import ParentConfig, check_parent_config
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
+from arbitrage.config.rewards import RewardsConfig
 from arbitrage.config.select import SelectConfig
 from arbitrage.config.storable import check_storable
 from arbitrage.config.storage import Storage
@@ -43,6 +45,7 @@ _OPERATIONAL = {
         "base_url",
         "base_urls",
         "api_key_env",
+        "family",
         "max_concurrency",
         "initial_concurrency",
         "requests_per_minute",
@@ -53,6 +56,7 @@ _OPERATIONAL = {
         "dead_after_s",
     },
     "router": {"reroute"},
+    "prompts": {"storage"},
 }
 
 
@@ -96,6 +100,9 @@ class PromptsConfig(Strict):
     id: str | None = Field(None, description='"column:NAME" of the prompt id.')
     language: str = Field("column:language", description='"column:NAME", "detect" or a BCP-47 tag.')
     limit: int | None = Field(None, ge=1, description="Read at most this many rows.")
+    storage: Storage | None = Field(
+        None, description="How an s3:// source is reached; default: as run.storage says."
+    )
     where: str | None = Field(None, description="SQL condition on the source's columns.")
     max_characters: int = Field(1_000_000, ge=1, description="Longer prompts go to the graveyard.")
 
@@ -169,6 +176,7 @@ class TeacherConfig(Open):
         None, description="Environment variable that holds the key."
     )
     precision: str | None = Field(None, description="For example bf16, fp8, awq-int4.")
+    family: str | None = Field(None, description="Of the model, such as qwen; default: its name's.")
     languages: list[str] | None = Field(None, description="Tags it may answer in; default: all.")
     max_concurrency: int = Field(
         32, ge=1, le=100_000, description="Most requests in flight at each address."
@@ -281,6 +289,8 @@ class RunConfig(Strict):
     select: SelectConfig = SelectConfig()
     views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
     calibrate: CalibrateConfig | None = None
+    rewards: RewardsConfig | None = None
+    parent: ParentConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -307,6 +317,7 @@ class RunConfig(Strict):
     def _parts_fit_together(self) -> RunConfig:
         check_storable(self.model_dump(mode="json", exclude_none=True))
         check_coherence(self)
+        check_parent_config(self)
         return self
 
     @cached_property
@@ -348,7 +359,7 @@ class RunConfig(Strict):
         """Hash of everything that changes what a run holds; operational keys are left out."""
         data = self.resolved()
         data.pop("calibrate", None)  # what a router was fitted with is in its artefact
-        for section in ("run", "router"):
+        for section in ("run", "router", "prompts"):
             values = data[section].items()
             data[section] = {k: v for k, v in values if k not in _OPERATIONAL[section]}
         data["teachers"] = [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from arbitrage.config.plugins import Strict
 from arbitrage.reach import Reach
@@ -25,7 +26,9 @@ class Storage(Strict):
         None, description="Profile of the AWS config files."
     )
     secret_block: Annotated[str | None, Reach.BLOCK] = Field(
-        None, description="Prefect Secret block with access_key_id, secret_access_key."
+        None,
+        description="Prefect Secret block with access_key_id, secret_access_key; or "
+        "aws-credentials/NAME, minio-credentials/NAME.",
     )
     work_folder: Annotated[str | None, Reach.WRITE] = Field(
         None, description="Local folder that runs are worked on in; default: in ~/.cache."
@@ -43,3 +46,18 @@ class Storage(Strict):
     part_bytes: int = Field(
         16 * 2**20, ge=5 * 2**20, le=2**30, description="Larger files go up in parts of this size."
     )
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _holds_no_secret(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f'"{value.rpartition("@")[2]}" must be http://HOST or https://HOST')
+        if parts.username or parts.password or parts.query:
+            raise ValueError(
+                f'the address of "{parts.hostname}" holds more than an address, which would be '
+                "written into the manifest; keys come from the environment, a profile or a block"
+            )
+        return value

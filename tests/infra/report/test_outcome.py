@@ -10,7 +10,7 @@ from arbitrage.infra.report.outcome import Outcome
 
 def manifest(**changes: Any) -> dict[str, Any]:
     whole = {
-        "totals": {"requested": 900, "kept": 812, "failed": 0},
+        "totals": {"requested": 900, "kept": 812, "failed": 0, "cost_usd": 0.498},
         "config": {"run": {"max_failed_share": 0.01}},
         "counts": {"cells": []},
     }
@@ -27,17 +27,28 @@ def test_failures_within_what_is_tolerated_are_no_shortfall() -> None:
     totals = {"requested": 900, "kept": 812, "failed": 9}
     assert Outcome.of(manifest(totals=totals)).shortfalls == ()
     (said,) = Outcome.of(manifest(totals=totals | {"failed": 10})).shortfalls
-    assert said == "10 of 900 failed, more than 1.0%"
+    assert said == (
+        "shortfall: 10 of 900 requested candidates failed "
+        "(1.1%, tolerated 1.0%: run.max_failed_share)"
+    )
 
 
 def test_a_dead_teacher_is_a_shortfall_even_where_the_others_answered_for_it() -> None:
-    (said,) = Outcome.of(manifest(deaths=[{"teacher": "b", "reason": "refused"}])).shortfalls
-    assert said == "teacher b died (refused)"
+    death = {"teacher": "b", "reason": "refused", "rerouted": 7, "failed": 0}
+    (said,) = Outcome.of(manifest(deaths=[death])).shortfalls
+    assert said == "dead teacher: b (refused): 7 of its candidates were asked of others, 0 failed"
 
 
 def test_a_spent_budget_is_a_shortfall() -> None:
-    (said,) = Outcome.of(manifest(counts={"cells": [{"failures": {SPENT: 3}}]})).shortfalls
-    assert said == "the budget is spent: 3 were not asked for"
+    budget = manifest(
+        counts={"cells": [{"failures": {SPENT: 3}}]},
+        config={"run": {"max_failed_share": 0.01, "budget_usd": 0.5, "budget_tokens": None}},
+    )
+    (said,) = Outcome.of(budget).shortfalls
+    assert said == (
+        "budget: run.budget_usd = 0.5 is spent (0.4980 USD): 3 of 900 requested candidates were "
+        f"not asked for ({SPENT})"
+    )
 
 
 def test_a_run_in_which_nothing_was_requested_fell_short() -> None:

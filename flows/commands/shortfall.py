@@ -1,0 +1,21 @@
+"""The exit code of a run that ended with less than it was asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+SHORTFALL = 3
+
+
+def exit_on_shortfall(sentences: Sequence[str]) -> None:
+    """Say what is missing and exit with 3; where nothing is, go on."""
+    say = Console(stderr=True, soft_wrap=True)
+    for sentence in sentences:
+        say.print(f"{sentence}.", highlight=False, markup=False)
+    if sentences:
+        sys.stdout.flush()
+        raise typer.Exit(SHORTFALL)
