@@ -168,6 +168,10 @@ class Toxicity(Filter):
     def measures_of(cls, params: ToxicityParams) -> tuple[str, ...]:
         return SCORERS[params.scorer].build(params).measures
 
+    @classmethod
+    def is_heavy(cls, params: ToxicityParams) -> bool:
+        return params.scorer != "words"
+
     def load(self, languages: Collection[str] | None = None) -> None:  # noqa: ARG002 - any language
         self.scorer.load()
 

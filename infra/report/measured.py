@@ -36,20 +36,17 @@ def count_run(run: Path) -> Counts:
     )
 
 
-def route_shares(run: Path) -> dict[str, dict[str, float]]:
-    """Language -> teacher -> share of the language's draws that went to the teacher."""
+def route_draws(run: Path) -> dict[str, dict[str, int]]:
+    """Language -> teacher -> how many prompts of the language the router drew the teacher for."""
     frame = _scan(run, "routes")
     if frame is None:
         return {}
     drawn = frame.select("language", teacher="drawn").explode("teacher").drop_nulls()
     sums = drawn.group_by("language", "teacher").len().sort("language", "teacher")
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, int]] = {}
     for language, teacher, count in sums.collect(engine="streaming").iter_rows():
-        found.setdefault(language, {})[teacher] = float(count)
-    for shares in found.values():
-        total = sum(shares.values())
-        shares.update({teacher: count / total for teacher, count in shares.items()})
-    return dict(sorted(found.items()))
+        found.setdefault(language, {})[teacher] = count
+    return found
 
 
 def samples(run: Path) -> list[Sample]:

@@ -103,8 +103,8 @@ def table_rows(counts: Counts, *, subtotals: bool = False) -> list[dict[str, str
             "requested": row.cell.requested,
             "kept": row.cell.kept,
             "rejected": row.cell.rejected,
-            "rejected for": listed_reasons(row.cell.reasons),
             "failed": row.cell.failed,
+            "rejected for": listed_reasons(row.cell.reasons),
             "failed for": listed_reasons(row.cell.failures),
         }
         for row in rows(counts, subtotals=subtotals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from arbitrage.secrets import redacted
 
@@ -32,6 +33,16 @@ class ArbitrageError(Exception):
         if mend:
             parts.append(mend)
         super().__init__(" ".join(parts))  # known and mend are ours
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors go from one process to another, and what a subclass is made from is not in `args`.
+        return _again, (type(self), self.args), vars(self)
+
+
+def _again(kind: type[ArbitrageError], args: tuple[Any, ...]) -> ArbitrageError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ConfigError(ArbitrageError):

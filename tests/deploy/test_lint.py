@@ -25,9 +25,7 @@ def lint(program: str, options: list[str], path: Path) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize(
-    ("program", "options", "path"), CHECKED, ids=lambda value: str(value)[-30:]
-)
+@pytest.mark.parametrize(("program", "options", "path"), CHECKED, ids=lambda v: str(v)[-30:])
 def test_a_file_of_infra_deploy_is_valid(program: str, options: list[str], path: Path) -> None:
     done = lint(program, options, path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -43,7 +41,13 @@ def test_a_file_of_infra_deploy_is_valid(program: str, options: list[str], path:
     ids=["compose", "kubernetes", "dockerfile"],
 )
 def test_a_mistake_is_seen(
-    program: str, options: list[str], file: Path, old: str, new: str, tmp_path: Path
+    program: str,
+    options: list[str],
+    file: Path,
+    old: str,
+    new: str,
+    *,
+    tmp_path: Path,
 ) -> None:
     text = file.read_text("utf-8")
     assert old in text

@@ -21,6 +21,7 @@ from arbitrage.config.coherence import check_coherence
 from arbitrage.config.parent import ParentConfig, check_parent_config
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
+from arbitrage.config.ray import RayOptions
 from arbitrage.config.rewards import RewardsConfig
 from arbitrage.config.select import SelectConfig
 from arbitrage.config.storable import check_storable
@@ -39,7 +40,7 @@ Cost = Annotated[
 # Keys that say how fast or from where a run is served, not what it asks for: changing one of them
 # leaves a run the same run.
 _OPERATIONAL = {
-    "run": {"runner", "workers", "max_failed_share", "output", "storage"}
+    "run": {"runner", "workers", "max_failed_share", "output", "storage", "ray"}
     | {"budget_usd", "budget_requests", "budget_tokens"},
     "teachers": {
         "base_url",
@@ -73,7 +74,10 @@ class RunSection(Strict):
     )
     shard_size: int = Field(1000, ge=1, le=1_000_000, description="Prompts per shard.")
     samples: int = Field(1, ge=1, le=1000, description="Samples k per prompt and drawn teacher.")
-    runner: Literal["threads"] = Field("threads", description="Where shards run.")
+    runner: Literal["threads", "ray"] = Field(
+        "threads", description="Where shards run: in this process, or over a Ray cluster."
+    )
+    ray: RayOptions | None = Field(None, title="Ray", description="The cluster, for runner ray.")
     workers: int = Field(2, ge=1, le=256, description="Shards in work at the same time.")
     max_failed_share: float = Field(
         0.01, ge=0, le=1, description="Failed share of the requests above which a run falls short."
