@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train readers s3 ray browser test-local test-vllm test-detoxify test-train test-readers test-s3 test-ray test-browser test-deploy test-install lock clean
+.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train readers s3 deploy ray browser test-local test-vllm test-detoxify test-train test-readers test-s3 test-ray test-browser test-deploy test-install lock clean
 
 PYTHON = python3
 UV     = uv
@@ -15,8 +15,9 @@ DETOXIFY = .venv-detoxify
 TRAIN  = .venv-train
 READERS = .venv-readers
 S3     = .venv-s3
-BROWSER = .venv-browser
 DEPLOY = .venv-deploy
+BROWSER = .venv-browser
+RAY    = .venv-ray
 BIN    = $(VENV)/bin
 # -qq leaves errors only; --no-compile, because most of what is installed is never imported; --no-deps,
 # because a lock is all there is: an older pip may look for newer releases beside it, and stop.
@@ -103,13 +104,20 @@ test-s3: $(VENV)/.dev $(S3)/.installed ## runs in S3: OpenStack Swift, and moto 
 
 s3: $(S3)/.installed ## two S3 servers in .venv-s3 (a minute, 0.3 GB)
 
+test-deploy: $(VENV)/.dev $(DEPLOY)/.installed ## infra/deploy against the schemas of compose and Kubernetes, and hadolint
+	@$(ENV) ARBITRAGE_TEST_DEPLOY="$$PWD/$(DEPLOY)" $(BIN)/pytest -rs -m deploy tests/deploy
+
+deploy: $(DEPLOY)/.installed ## validators of compose, Kubernetes and Dockerfiles in .venv-deploy (0.2 GB)
+
 test-browser: $(BROWSER)/.installed ## Chromium fills the form of a real Prefect server and looks at what the run shows
 	@$(ENV) $(BROWSER)/bin/python -m pytest -rs -m browser tests/browser
 
 browser: $(BROWSER)/.installed ## what drives the Chromium of this machine, in .venv-browser (0.2 GB)
 
-test-deploy: $(VENV)/.dev $(DEPLOY)/.installed ## infra/deploy against the schemas of compose and Kubernetes, and hadolint
-	@$(ENV) ARBITRAGE_TEST_DEPLOY="$$PWD/$(DEPLOY)" $(BIN)/pytest -rs -m deploy tests/deploy
+test-ray: $(RAY)/.installed ## runs over two raylets on this machine, one killed in mid-run
+	@$(ENV) PYTHONDONTWRITEBYTECODE= $(RAY)/bin/python -m pytest -rs -m ray tests/cluster
+
+ray: $(RAY)/.installed ## Ray and prefect-ray in .venv-ray (Linux x86-64, two minutes, 0.4 GB)
 
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
 	@$(ENV) $(BIN)/python tests/install_clean.py
@@ -123,8 +131,9 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(COMPILE) $(LINUX) tests/train/requirements.in --override tests/train/overrides.txt -c requirements.lock -o requirements-train.lock
 	@$(COMPILE) --no-deps tests/readers/requirements.in $(LINUX) -o requirements-readers.lock
 	@$(COMPILE) tests/s3/requirements.in $(LINUX) -o requirements-s3.lock
-	@$(COMPILE) tests/browser/requirements.in $(HASHED) -c requirements.lock -o requirements-browser.lock
 	@$(COMPILE) tests/deploy/requirements.in $(LINUX) -o requirements-deploy.lock
+	@$(COMPILE) tests/browser/requirements.in $(HASHED) -c requirements.lock -o requirements-browser.lock
+	@$(COMPILE) tests/cluster/requirements.in $(LINUX) -c requirements.lock -o requirements-ray.lock
 
 clean: ## end what `make up` started; remove .venv*, .up, caches and build output; runs/ stays
 	@if [ -e .up/stack.json ] && [ -x $(BIN)/python ]; then $(STACK) down; fi
@@ -219,6 +228,13 @@ $(S3)/.installed: $(VENV)/.dev requirements-s3.lock
 	@$(BESIDE_PIP) --require-hashes -r requirements-s3.lock
 	@touch $@
 
+# Programs that the tests call: nothing of it is imported.
+$(DEPLOY)/.installed: $(VENV)/.dev requirements-deploy.lock
+	@echo "Making $(DEPLOY) with validators of compose, Kubernetes and Dockerfiles (0.2 GB) ..."
+	@$(BIN)/python -m venv --clear $(DEPLOY)
+	@$(BESIDE_PIP) --require-hashes -r requirements-deploy.lock
+	@touch $@
+
 # Beside .venv, whose packages the test and what it starts use; Chromium is the system's.
 $(BROWSER)/.installed: $(VENV)/.dev requirements-browser.lock
 	@echo "Making $(BROWSER) with Playwright (half a minute, 0.2 GB) ..."
@@ -227,9 +243,11 @@ $(BROWSER)/.installed: $(VENV)/.dev requirements-browser.lock
 	@$(BESIDE_PIP) --require-hashes -r requirements-browser.lock
 	@touch $@
 
-# Programs that the tests call: nothing of it is imported.
-$(DEPLOY)/.installed: $(VENV)/.dev requirements-deploy.lock
-	@echo "Making $(DEPLOY) with validators of compose, Kubernetes and Dockerfiles (0.2 GB) ..."
-	@$(BIN)/python -m venv --clear $(DEPLOY)
-	@$(BESIDE_PIP) --require-hashes -r requirements-deploy.lock
+# Compiled, unlike the others: a raylet whose own Python processes are not up in 15 s ends itself.
+$(RAY)/.installed: $(VENV)/.dev requirements-ray.lock
+	@echo "Making $(RAY) with Ray and prefect-ray (two minutes, 0.4 GB) ..."
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(BESIDE_PIP) --require-hashes -r requirements-ray.lock
+	@$(@D)/bin/python -m compileall -q $(@D)/lib >/dev/null || true
 	@touch $@
