@@ -88,7 +88,7 @@ def test_deciding_again_asks_nobody_and_says_what_it_lacks(
     assert [row["chosen"] for row in open_run(path).manifest["limits"]] == [1] * LANGUAGES
 
 
-@pytest.mark.parametrize("budget", ["requests=12", "tokens=250", "usd=0.25"])
+@pytest.mark.parametrize("budget", ["requests=12", "tokens=250", "usd=0.1"])
 def test_a_spent_budget_ends_it_and_is_the_reason(
     run_configs: ModuleType, stand_in: ModuleType, tmp_path: Path, budget: str
 ) -> None:
