@@ -21,6 +21,7 @@ from arbitrage.schema import PROMPTS, table_of
 from arbitrage.tasks.learning import check_learning
 from arbitrage.tasks.matching import check_earlier
 from arbitrage.tasks.parent import check_parent
+from arbitrage.tasks.running import check_runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def preflight(path: Path, overrides: Iterable[str] = ()) -> Iterator[Finding]:
     yield _tried("router", lambda: _route_nothing(config))
     for name in config.filters:
         yield _tried(f"filter {name}", lambda name=name: _score_one(config, name, languages))  # type: ignore[misc]
+    yield _tried("runner", lambda: check_runner(config))
     yield _tried("rewards", lambda: _trust(config))
     if config.parent is not None:
         yield _tried("parent", lambda: check_parent(config))

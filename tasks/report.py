@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-import httpx
 from prefect import task
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -20,14 +19,13 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectNotFound
 
 from arbitrage.infra.progress import board
 from arbitrage.infra.report.dashboard import shown
 from arbitrage.infra.report.outcome import Outcome
 from arbitrage.infra.store import open_run
-
-_log = logging.getLogger(__name__)
+from arbitrage.tasks.away import server_may_be_away
 
 # The progress artifact is for people: an update costs a call of the API, whatever the shards do.
 _UPDATE_EVERY_S = 5.0
@@ -98,11 +96,10 @@ class RunProgress:
         news = (percent, self._finished or self._sentence())
         if news == self._told:
             return
-        try:
+        # Somebody may have deleted it on the dashboard, and wants no more of it.
+        with server_may_be_away("showing its progress"), suppress(ObjectNotFound):
             update_progress_artifact(self._artifact, *news)
             self._told = news
-        except (httpx.HTTPError, PrefectException) as error:
-            _log.warning("the progress artifact could not be updated: %s", error)
 
     def _sentence(self) -> str:
         """What the run does now, in words and counts."""

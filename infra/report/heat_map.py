@@ -10,7 +10,7 @@ from arbitrage.infra.report.svg import INK, LINE, SOFT, box, drawing, words
 
 Draws = Mapping[str, Mapping[str, int]]
 
-# As large as it gets: about 100 kB of text, whatever the run.
+# As large as it gets: some 100 kB of text, whatever the run.
 MOST_LANGUAGES, MOST_TEACHERS = 60, 12
 _CELL, _ROW, _LABEL, _SUM = 64, 24, 62, 46
 _LETTERS, _LINES = 10, 3

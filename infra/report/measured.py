@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arbitrage.infra.report.counts import Counts, count_shard, merged
-from arbitrage.infra.report.escaping import excerpt
+from arbitrage.infra.report.escaping import excerpt, seen
 
 SAMPLE_LENGTH = 320
 
@@ -88,8 +88,8 @@ def _sample(row: Mapping[str, object], asked: Mapping[str, str]) -> Sample:
     return Sample(
         language=str(row["language"]),
         teacher=str(row["teacher"]),
-        prompt=excerpt(asked.get(str(row["prompt_id"]), ""), SAMPLE_LENGTH),
-        text=excerpt(str(row["text"]), SAMPLE_LENGTH),
+        prompt=seen(excerpt(asked.get(str(row["prompt_id"]), ""), SAMPLE_LENGTH)),
+        text=seen(excerpt(str(row["text"]), SAMPLE_LENGTH)),
         kept=bool(row["chosen"]),
         reasons=tuple(map(str, reasons)) if isinstance(reasons, list) else (),
     )

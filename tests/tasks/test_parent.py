@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,10 +17,12 @@ from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError, DamagedRunError
 from arbitrage.flows.redecide import redecide
 from arbitrage.infra.store import open_run
+from arbitrage.infra.store.begin import open_run_folder
 from arbitrage.infra.store.lineage import lineage_of
 from arbitrage.infra.store.parent import open_parent
 from arbitrage.infra.store.verify import verify_run
-from arbitrage.tasks.parent import check_parent
+from arbitrage.tasks.parent import check_parent, remember_parent
+from arbitrage.tasks.prompts import load_prompts
 
 PAIRS = {"rounds": "any", "policy": ["best_worst", "in_language"], "pairs_per_prompt": 2}
 
@@ -275,6 +278,19 @@ def test_a_finished_run_gets_pairs_across_rounds_by_deciding_it_again(
     )
     assert open_run(joined).view("preference").collect().height == 30
     assert open_run(joined).manifest["parent"]["run_id"] == "round-1"
+
+
+def test_an_exact_run_is_compared_with_its_parent_before_its_first_round(
+    configs: ModuleType, data: dict[str, Any], first: Path, tmp_path: Path
+) -> None:
+    changes = {"select.exact": {"tr": 2, "ja": 1}, "run.output": str(tmp_path / "out")}
+    config = RunConfig.model_validate(configs.changed(second_data(configs, data, first), changes))
+    with closing(open_run_folder(config)) as opened:
+        uri = str(opened.path)
+        remember_parent(uri, load_prompts.fn(uri))
+        told = opened.run.parent()
+    assert told is not None
+    assert told["shared_prompts"] == 30
 
 
 def test_configs_that_cannot_pair_across_rounds_are_refused(

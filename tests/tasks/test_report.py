@@ -92,7 +92,7 @@ def test_a_server_that_is_away_is_said_and_does_not_end_the_run(
     monkeypatch.setattr(report, "update_progress_artifact", away)
     with RunProgress("runs/r1") as progress:
         progress.finish(Outcome(1, 1, ()))
-    assert "could not be updated: refused" in caplog.text
+    assert "goes on without showing its progress: refused" in caplog.text
 
 
 @pytest.fixture

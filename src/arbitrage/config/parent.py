@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from arbitrage.config.plugins import Strict, located
 from arbitrage.errors import unknown_name
+from arbitrage.reach import Reach
 
 if TYPE_CHECKING:
     from arbitrage.config.model import RunConfig
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 class ParentConfig(Strict):
     """[parent]: a finished run and the teacher of this run that was trained on it."""
 
-    run: str = Field(min_length=1, description="Folder of the finished run, or s3://...")
+    run: Annotated[str, Reach.READ] = Field(
+        min_length=1, description="Folder of the finished run, or s3://..."
+    )
     student: str | None = Field(
         None, description="The teacher of this run that was trained on the parent's views."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field, field_validator, model_validator
@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from arbitrage.config.coherence import objective_measures
 from arbitrage.config.plugins import Strict
 from arbitrage.config.select import Objective
+from arbitrage.reach import Reach
 
 AUDIT_FORMAT, AUDIT_KIND = 1, "reward-audit"
 
@@ -44,7 +45,7 @@ class AuditRead(Strict):
 class RewardsConfig(Strict):
     """Keys of [rewards]: where a reward may route and pick, and who may judge whom."""
 
-    audit: str | list[str] | None = Field(
+    audit: Annotated[str | list[str] | None, Reach.READ] = Field(
         None, description="audit.json of `arbitrage audit-reward -o`, or several."
     )
     floor: float = Field(

@@ -43,7 +43,7 @@ def test_the_keys_are_the_ones_that_the_manual_names(found: dict[str, Any]) -> N
 
 def test_the_report_says_how_the_run_ended_and_where_it_is(found: dict[str, Any]) -> None:
     page = found["arbitrage-report"]
-    assert "**kept 5 of 8; 1 of 8 failed, more than 5.0%**" in page
+    assert "**kept 5 of 8; shortfall: 1 of 8 requested candidates failed" in page
     assert "`s3://bucket/runs/demo-1`" in page
     assert "`length.min_words` 2 (answer rejected): ar 1, zh 1" in page
 
