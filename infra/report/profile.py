@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arbitrage.infra.report.cells import cells
+from arbitrage.infra.report.escaping import prose
 from arbitrage.infra.report.fears import Judged, judged, sentence
 from arbitrage.infra.report.figures import figures
 from arbitrage.infra.report.inheritance import Attribute, Shift, attributes_of, shifts
@@ -110,7 +111,8 @@ def interval(mean: float | None, low: float | None, high: float | None) -> str:
 
 def markdown_profile(profile: Profile) -> str:
     """Whom to fear, a line a language; then a table a measure, languages down, teachers across."""
-    lines = [f"- {language}: {profile.sentence(language)}" for language in profile.languages]
+    said = {language: profile.sentence(language) for language in profile.languages}
+    lines = [f"- {prose(language)}: {prose(words)}" for language, words in said.items()]
     lines += [line for measure in profile.measures for line in _section(profile, measure)]
     return "\n".join(lines)
 
