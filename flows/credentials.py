@@ -9,6 +9,7 @@ import orjson
 
 from arbitrage.errors import ConfigError
 from arbitrage.infra.store.s3 import session
+from arbitrage.secrets import hide
 
 _SECRET = "secret"  # noqa: S105 - the kind of block that Prefect calls so
 # Kind of block -> what it calls our keys. prefect-aws needs not be installed to read them.
@@ -67,6 +68,8 @@ def _keys(name: str, kind: str, data: Mapping[str, Any]) -> Mapping[str, str]:
         values = [held[n] for n in names if held.get(n)] if isinstance(held, Mapping) else []
         if values:
             found[key] = str(values[0])
+            if key != "access_key_id":
+                hide(f"{name} {key}", found[key])
     if missing := [key for key in _NEEDED if key not in found]:
         raise ConfigError(
             f'run.storage.secret_block = "{name}": the block holds no {" and no ".join(missing)}.',

@@ -19,6 +19,7 @@ from arbitrage.config.policy import VARIABLE, Policy, load_policy, policy_file
 from arbitrage.config.reached import reached
 from arbitrage.errors import ConfigError
 from arbitrage.reach import Reach, Reached
+from arbitrage.routers.artefact import CARD
 from arbitrage.routers.meaning import reached_by_card
 from arbitrage.secrets import keep_out_of_logs
 
@@ -37,8 +38,16 @@ def guard(config: RunConfig, run_id: str | None = None, *, calibrates: bool = Fa
         for item in list(items):
             if item.place in {"router.artefact", "calibrate.artefact"}:
                 items.append(Reached(item.place, Reach.WRITE, item.value))
-                items += reached_by_card(Path(item.value), item.place)
+                items += _in_card(item)
     guard_items(items)
+
+
+def _in_card(artefact: Reached) -> list[Reached]:
+    try:
+        card = (Path(artefact.value) / CARD).read_bytes()
+    except OSError:  # none yet, or nothing that could be used
+        return []
+    return list(reached_by_card(card, artefact.place))
 
 
 def guard_items(items: Iterable[Reached]) -> None:

@@ -19,7 +19,7 @@ from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
 from arbitrage.routers.meaning import reached_by_card
 from arbitrage.routers.models import Model
-from arbitrage.routers.places import card_bytes, local_folder
+from arbitrage.routers.places import card_bytes, card_in_use, local_folder
 from arbitrage.routers.pooling import Matrix, best_column
 from arbitrage.routers.promotion import with_checksum
 from arbitrage.routers.relatives import family_of
@@ -69,11 +69,10 @@ class FittedParams(RouterParams):
     def also_reached(self, place: str) -> Iterator[Reached]:
         """What the artefact itself names, of the one that would be used."""
         try:
-            at = local_folder(self.artefact, self.artefact_sha256)
-            folder = with_checksum(at, self.artefact_sha256)
-        except RouterError:  # loading says so, after the policy
+            card = card_in_use(self.artefact, self.artefact_sha256)
+        except (OSError, RouterError):  # loading says so, after the policy
             return
-        yield from reached_by_card(folder, f"{place}.artefact")
+        yield from reached_by_card(card, f"{place}.artefact")
 
 
 class FittedRouter(Router):

@@ -67,14 +67,13 @@ def meaning_of(params: Mapping[str, Any], cache: str | Path | None = None) -> Me
     return Meaning(checked.model_dump(mode="json"), embedder)
 
 
-def reached_by_card(folder: Path, place: str) -> Iterator[Reached]:
+def reached_by_card(card: bytes, place: str) -> Iterator[Reached]:
     """What the embedder that an artefact's card names reaches: a server and its key, a model. Cards
     are files, and may come from anywhere. What cannot be read is left for loading to complain of.
     """
     try:
-        card = orjson.loads((folder / CARD).read_bytes())
-        params = _PARAMS.validate_python(card["settings"]["embedding"]["params"])
-    except (OSError, ValueError, KeyError, TypeError):
+        params = _PARAMS.validate_python(orjson.loads(card)["settings"]["embedding"]["params"])
+    except (ValueError, KeyError, TypeError):
         return
     yield from reached_by(params, f"{place}/{CARD} embedding")
 

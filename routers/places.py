@@ -13,6 +13,7 @@ import orjson
 
 from arbitrage.errors import RouterError
 from arbitrage.routers.artefact import ARRAYS, CARD
+from arbitrage.routers.promotion import with_checksum
 
 _SCHEME = "s3://"
 
@@ -51,6 +52,17 @@ def local_folder(address: str, checksum: str | None) -> Path:
             _write(folder / CARD, card)
         return folder
     return _copy(address, checksum)
+
+
+def card_in_use(address: str, checksum: str | None) -> bytes:
+    """The card that loading would use: of the pinned artefact where it is kept, else as it is now.
+
+    Raises as `card_bytes`, and RouterError for a damaged card.
+    """
+    if address.startswith(_SCHEME):
+        kept = None if checksum is None else _copy(address, checksum) / CARD
+        return kept.read_bytes() if kept and kept.is_file() else card_bytes(address)
+    return (with_checksum(Path(address), checksum) / CARD).read_bytes()
 
 
 def _copy(address: str, checksum: str) -> Path:

@@ -81,11 +81,14 @@ def check_parent(config: RunConfig) -> str:
 
 
 def _check_comparable(config: RunConfig, parent: Parent) -> None:
-    """ConfigError where a reward to pair by across rounds was measured otherwise in the parent."""
+    """ConfigError where the parent measured otherwise what a view pairs by across rounds: its
+    reward, or what may stand in for it."""
     other = missing_scores(parent.schema, config)
+    instead = config.rewards.instead if config.rewards else []
     for view in views_of_two_rounds(config):
         reward = cast("ViewParams", config.view_params[view]).reward or config.select.objective
-        for measure in objective_measures(reward):
+        named = [measure for one in (reward, *instead) for measure in objective_measures(one)]
+        for measure in named:
             name = measure.partition(".")[0]
             if name not in other:
                 continue

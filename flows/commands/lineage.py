@@ -18,6 +18,7 @@ def lineage(run: RunPath, as_json: AsJson = False) -> None:
     Example: arbitrage lineage runs/round-2
     """
     from rich.table import Table
+    from rich.text import Text
 
     from arbitrage.infra.store import open_run
     from arbitrage.infra.store.lineage import lineage_of
@@ -31,7 +32,8 @@ def lineage(run: RunPath, as_json: AsJson = False) -> None:
             table.add_column(title, overflow="fold")
         for item in rounds:
             cells = (item.run_id, item.student or "", item.finished_at[:16].replace("T", " "))
-            table.add_row(str(item.number), *cells, item.sha256[:12], item.state, item.address)
+            told = (str(item.number), *cells, item.sha256[:12], item.state, item.address)
+            table.add_row(*map(Text, told))  # as text: a name in a manifest is no markup
         wide_console().print(table)
     if any(item.state in _BROKEN for item in rounds):
         raise typer.Exit(FAILED)

@@ -111,8 +111,7 @@ def interval(mean: float | None, low: float | None, high: float | None) -> str:
 
 def markdown_profile(profile: Profile) -> str:
     """Whom to fear, a line a language; then a table a measure, languages down, teachers across."""
-    said = {language: profile.sentence(language) for language in profile.languages}
-    lines = [f"- {prose(language)}: {prose(words)}" for language, words in said.items()]
+    lines = [f"- {prose(tag)}: {prose(profile.sentence(tag))}" for tag in profile.languages]
     lines += [line for measure in profile.measures for line in _section(profile, measure)]
     return "\n".join(lines)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from arbitrage.errors import ArbitrageError
+from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.manifest import read_manifest
 from arbitrage.infra.store.open import FinishedRun, open_run
 from arbitrage.infra.store.s3.place import S3Place, is_s3
 
@@ -86,7 +88,7 @@ def _look_for(record: Mapping[str, Any], beside: Path | S3Place) -> tuple[str, S
         if not is_s3(place) and not Path(place).is_dir():
             continue
         try:
-            same = open_run(place).manifest["sha256"] == record["sha256"]
+            same = _manifest(place)["sha256"] == record["sha256"]
         except ArbitrageError:
             worst = (place, "unreadable")
             continue
@@ -94,3 +96,8 @@ def _look_for(record: Mapping[str, Any], beside: Path | S3Place) -> tuple[str, S
             return place, "whole"
         worst = (place, "changed")
     return worst
+
+
+def _manifest(place: str) -> Mapping[str, Any]:
+    """A run's manifest; of a local one nothing else is opened and nothing is mended."""
+    return open_run(place).manifest if is_s3(place) else read_manifest(Folder(place))

@@ -33,6 +33,8 @@ class Reach(Enum):
     """Arguments of that command."""
     ENVIRONMENT = "environment"
     """Environment variables of that command, and which of ours it is given."""
+    CLUSTER = "clusters"
+    """A Ray cluster that the run's work, and so its secrets, are handed to."""
     PROFILE = "profiles"
     """A profile of the AWS config files."""
     BLOCK = "blocks"

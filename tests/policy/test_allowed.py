@@ -67,6 +67,7 @@ def test_what_the_policy_lists_is_allowed() -> None:
         ({"run.output": "s3://bucket/runs"}, "may not be written to"),
         ({"run.storage": {"endpoint_url": "http://169.254.169.254"}}, "may not be asked"),
         ({"run.storage": {"profile": "admin"}}, "run.storage.profile"),
+        ({"run.ray": {"address": "10.0.0.7:6379"}}, 'run.ray.address = "10.0.0.7:6379" may not'),
         ({"run.storage": {"secret_block": "other-team"}}, "run.storage.secret_block"),
         ({"run.storage": {"work_folder": "/srv/cache"}}, "run.storage.work_folder"),
         ({"teachers.0.base_url": "http://169.254.169.254/v1"}, "teachers.a.base_url"),

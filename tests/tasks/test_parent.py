@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from arbitrage.config import RunConfig
+from arbitrage.config.rewards import RewardsConfig
 from arbitrage.errors import ConfigError, DamagedRunError
 from arbitrage.flows.redecide import redecide
 from arbitrage.infra.store import open_run
@@ -245,6 +246,13 @@ def test_rewards_of_two_rounds_must_be_measured_alike(
     config = RunConfig.model_validate(configs.changed(both, changes))
     with pytest.raises(ConfigError, match=r"rewards of the two rounds would not compare"):
         check_parent(config)
+    changes["select.objective"] = "maximize:length.words"
+    config = RunConfig.model_validate(configs.changed(both, changes))
+    assert "round-1" in check_parent(config)
+    # Without the audit that says where it stands in, which is not what is asked here.
+    instead = RewardsConfig.model_construct(instead=["maximize:lexical_diversity.mtld"])
+    with pytest.raises(ConfigError, match=r'the reward "lexical_diversity.mtld"'):
+        check_parent(config.model_copy(update={"rewards": instead}))
     thresholds = configs.changed(both, {"filters.length.min_words": 5})
     assert "round-1" in check_parent(RunConfig.model_validate(thresholds))
 

@@ -144,6 +144,7 @@ _CHECKS: dict[Reach, Callable[[Policy, Reached], str]] = {
     Reach.COMMAND: _command,
     Reach.ARGUMENTS: _arguments,
     Reach.ENVIRONMENT: _environment,
+    Reach.CLUSTER: _listed("clusters"),
     Reach.PROFILE: _listed("profiles"),
     Reach.BLOCK: _listed("blocks"),
 }

@@ -12,6 +12,7 @@ from arbitrage.reach import Reach, Reached
 _LISTS = {
     Reach.MODEL: "models",
     Reach.COMMAND: "commands",
+    Reach.CLUSTER: "clusters",
     Reach.PROFILE: "profiles",
     Reach.BLOCK: "blocks",
 }

@@ -64,6 +64,9 @@ class Policy(Strict):
     environment: list[str] = Field(
         [], description="Environment variables a started command may be given."
     )
+    clusters: list[str] = Field(
+        ["local"], description='Ray clusters that may be joined; "local" is the machine\'s own.'
+    )
     profiles: list[str] = Field([], description="Profiles of the AWS config files.")
     blocks: list[str] = Field([], description="Prefect Secret blocks.")
 

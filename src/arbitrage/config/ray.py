@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, field_validator
 
 from arbitrage.config.plugins import Strict, located
+from arbitrage.reach import Reach
 
 if TYPE_CHECKING:
     from arbitrage.config.model import RunConfig
@@ -18,7 +19,7 @@ _IN_PROCESS = {"local", "vllm"}
 class RayOptions(Strict):
     """[run.ray]: used where run.runner = "ray"."""
 
-    address: str = Field(
+    address: Annotated[str, Reach.CLUSTER] = Field(
         "local",
         min_length=1,
         description='"local" starts Ray for this run; "auto" or HOST:PORT joins a cluster.',

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from arbitrage import registry
 from arbitrage.config.model import RunConfig, TeacherConfig
 from arbitrage.reach import Reach, Reached, reached_by
@@ -20,8 +22,10 @@ def reached(config: RunConfig) -> Iterator[Reached]:
     >>> [f"{item.place}: {item.value}" for item in reached(config)]
     ['run.output: runs', 'prompts.source: prompts.parquet', 'teachers.a.base_url: http://a/v1']
     """
-    yield from reached_by(config.run, "run")
-    yield from reached_by(config.prompts, "prompts")
+    for name in RunConfig.model_fields:
+        section = getattr(config, name)
+        if isinstance(section, BaseModel) and name != "router":  # its own keys are in its params
+            yield from reached_by(section, name)
     for teacher in config.teachers:
         yield from _of_teacher(teacher)
     router = config.router.params
@@ -30,8 +34,6 @@ def reached(config: RunConfig) -> Iterator[Reached]:
     for family, sections in (("filters", config.filter_params), ("views", config.view_params)):
         for name, params in sections.items():
             yield from reached_by(params, f"{family}.{name}")
-    if config.calibrate is not None:
-        yield from reached_by(config.calibrate, "calibrate")
 
 
 def _of_teacher(teacher: TeacherConfig) -> Iterator[Reached]:

@@ -63,7 +63,7 @@ class MemoryBucket:
 
 
 def put(name: str) -> list[Change]:
-    return [Change("put", name, Piece(f"packs/{name}", 0, 1, "00"))]
+    return [Change("put", name, Piece(f"runs/one/packs/{name}", 0, 1, "00"))]
 
 
 def log_of(bucket: MemoryBucket) -> CommitLog:
@@ -114,15 +114,15 @@ def test_the_next_writer_takes_the_number_of_an_entry_that_does_not_follow(refus
 def test_an_entry_whose_answer_was_lost_is_taken_in_once() -> None:
     bucket = MemoryBucket()
     log = log_of(bucket)
-    grown = [Change("grown", "journal", Piece("packs/1", 0, 5, "00"))]
+    grown = [Change("grown", "journal", Piece("runs/one/packs/1", 0, 5, "00"))]
     bucket.lost_answers = 1
     with pytest.raises(StorageError):
         log.commit(grown, "A")
     assert log.state.size("journal") == 0
     with pytest.raises(StorageError, match="the answer to commit 1 was lost"):
-        log.commit([Change("grown", "journal", Piece("packs/2", 0, 7, "00"))], "A")
+        log.commit([Change("grown", "journal", Piece("runs/one/packs/2", 0, 7, "00"))], "A")
     assert log.state.size("journal") == 5
-    log.commit([Change("grown", "journal", Piece("packs/3", 0, 2, "00"))], "A")
+    log.commit([Change("grown", "journal", Piece("runs/one/packs/3", 0, 2, "00"))], "A")
     assert log_of(bucket).state.size("journal") == 7
 
 
