@@ -20,7 +20,7 @@ from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.report.outcome import Outcome
-from arbitrage.infra.store.begin import open_run_folder
+from arbitrage.infra.store.begin import Opened, open_run_folder
 from arbitrage.infra.store.open import open_run
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
@@ -66,7 +66,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":
-        return _ended(opened.address)
+        return _ended(opened)
     with closing(opened), stopping_on_signals(), open_teachers(uri), RunProgress(uri) as progress:
         raise_if_stopping()
         check_earlier(config)
@@ -96,12 +96,14 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         board.enter("finished")
         report_run(uri, opened.address)
         progress.finish(Outcome.of(open_run(uri).manifest))
-    return _ended(opened.address)
+    return _ended(opened)
 
 
-def _ended(address: str) -> str:
+def _ended(opened: Opened) -> str:
     # Prefect takes a returned state as the flow's own and gives callers what is in it: the folder.
-    return cast(str, end_state(address, open_run(address).manifest))
+    # The place and not its address, which does not say how the store is reached ([run.storage]).
+    manifest = open_run(opened.place or opened.path).manifest
+    return cast(str, end_state(opened.address, manifest))
 
 
 def complete_rounds(config: RunConfig, uri: str, progress: RunProgress, submit: SubmitShard) -> int:

@@ -25,30 +25,27 @@ def lint(program: str, options: list[str], path: Path) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize(("program", "options", "path"), CHECKED, ids=lambda v: str(v)[-30:])
+@pytest.mark.parametrize(
+    ("program", "options", "path"), CHECKED, ids=lambda value: str(value)[-30:]
+)
 def test_a_file_of_infra_deploy_is_valid(program: str, options: list[str], path: Path) -> None:
     done = lint(program, options, path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
-    ("program", "options", "file", "old", "new"),
+    ("checked", "old", "new"),
     [
-        (*CHECKED[0][:2], COMPOSE, "condition:", "conditions:"),
-        (*CHECKED[1][:2], MANIFESTS[-1], "containerPort: 8080", "containerPort: eighty"),
-        (*CHECKED[-1][:2], DOCKERFILES[0], "WORKDIR /source", "WORKDIR source"),
+        (CHECKED[0], "condition:", "conditions:"),
+        (CHECKED[len(MANIFESTS)], "containerPort: 8080", "containerPort: eighty"),
+        (CHECKED[-2], "WORKDIR /source", "WORKDIR source"),
     ],
     ids=["compose", "kubernetes", "dockerfile"],
 )
 def test_a_mistake_is_seen(
-    program: str,
-    options: list[str],
-    file: Path,
-    old: str,
-    new: str,
-    *,
-    tmp_path: Path,
+    checked: tuple[str, list[str], Path], old: str, new: str, tmp_path: Path
 ) -> None:
+    program, options, file = checked
     text = file.read_text("utf-8")
     assert old in text
     spoilt = tmp_path / file.name

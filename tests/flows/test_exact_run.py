@@ -88,13 +88,15 @@ def test_deciding_again_asks_nobody_and_says_what_it_lacks(
     assert [row["chosen"] for row in open_run(path).manifest["limits"]] == [1] * LANGUAGES
 
 
-@pytest.mark.parametrize("budget", ["requests=12", "tokens=250"])
+@pytest.mark.parametrize("budget", ["requests=12", "tokens=250", "usd=0.1"])
 def test_a_spent_budget_ends_it_and_is_the_reason(
     run_configs: ModuleType, stand_in: ModuleType, tmp_path: Path, budget: str
 ) -> None:
     with stand_in.StandIn(stand_in.Behaviour()) as server:
         data = run_configs.served_data(tmp_path, server.base_url, prompts=PROMPTS)
         data["select"] |= {"exact": 3}
+        for teacher in data["teachers"]:
+            teacher["cost_per_million_tokens"] = 1000
         more = ["--set", f"run.budget_{budget}", "--set", "run.max_failed_share=1"]
         done, path = run(run_configs, data, tmp_path, *more)
         assert done.exit_code == 3, done.output
