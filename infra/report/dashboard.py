@@ -14,7 +14,7 @@ from typing import Any
 from arbitrage.infra.report.counts import Counts
 from arbitrage.infra.report.distributions import distributions, objective_of
 from arbitrage.infra.report.drops import drops
-from arbitrage.infra.report.escaping import plain
+from arbitrage.infra.report.escaping import plain, prose
 from arbitrage.infra.report.heat_map import heat_map, left_out
 from arbitrage.infra.report.histograms import histogram, said
 from arbitrage.infra.report.measured import route_draws
@@ -72,8 +72,8 @@ def shown(run: Path, manifest: Mapping[str, Any], address: str) -> list[Shown]:
 
 def _report(manifest: Mapping[str, Any], counts: Counts, address: str) -> str:
     totals, outcome = manifest["totals"], Outcome.of(manifest)
-    lines = [f"# {plain(str(manifest['run_id']))}", "", f"{code(address)}", ""]
-    lines += [f"**{_sentence(outcome.sentence)}**", ""]
+    lines = [f"# {prose(str(manifest['run_id']))}", "", f"{code(address)}", ""]
+    lines += [f"**{prose(outcome.sentence)}**", ""]
     lines += ["| | count |", "|---|--:|"]
     lines += [f"| {name} | {totals[name]:,} |" for name in _TOTALS if totals.get(name) is not None]
     if totals.get("cost_usd"):
@@ -82,7 +82,9 @@ def _report(manifest: Mapping[str, Any], counts: Counts, address: str) -> str:
         lines.append(f"| rows of {code(view.name)} | {view.candidates:,} |")
     lines += ["", "## What was lost most", ""]
     lost = drops(counts)[:_FEW]
-    lines += [f"- {code(drop.reason)} {drop.count:,} ({drop.what}): {drop.where}" for drop in lost]
+    for drop in lost:
+        where = prose(drop.where)
+        lines.append(f"- {code(drop.reason)} {drop.count:,} ({drop.what}): {where}")
     lines += [] if lost else ["Nothing."]
     lines += ["", "## See also", "", *_MORE, ""]
     return "\n".join(lines)
@@ -100,10 +102,6 @@ _MORE = (
     "- `arbitrage-router`: the router's card",
     "- `arbitrage-shards`: the files; `report.html` among them shows all this, and samples",
 )
-
-
-def _sentence(text: str) -> str:
-    return plain(text).replace("*", "\\*").replace("_", "\\_").replace("<", "&lt;")
 
 
 def _routing(run: Path) -> str:
@@ -126,7 +124,7 @@ def _scores(run: Path, manifest: Mapping[str, Any]) -> str:
             rest = ", ".join(code(other.measure) for other in found[place:])
             lines += ["", f"Not drawn here, but in report.html: {rest}."]
             break
-        lines += ["", f"## {plain(item.measure)}", "", said(item), "", drawn]
+        lines += ["", f"## {prose(item.measure)}", "", said(item), "", drawn]
     return "\n".join(lines) + "\n"
 
 
