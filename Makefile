@@ -5,7 +5,7 @@
 
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train test-local test-vllm test-detoxify test-train test-s3 s3 test-deploy test-install lock clean
+.PHONY: help demo demo-local up trigger down check test lint types bench vllm detoxify train readers s3 deploy ray browser test-local test-vllm test-detoxify test-train test-readers test-s3 test-ray test-browser test-deploy test-install lock clean
 
 PYTHON = python3
 UV     = uv
@@ -13,8 +13,11 @@ VENV   = .venv
 VLLM   = .venv-vllm
 DETOXIFY = .venv-detoxify
 TRAIN  = .venv-train
+READERS = .venv-readers
 S3     = .venv-s3
 DEPLOY = .venv-deploy
+BROWSER = .venv-browser
+RAY    = .venv-ray
 BIN    = $(VENV)/bin
 # -qq leaves errors only; --no-compile, because most of what is installed is never imported; --no-deps,
 # because a lock is all there is: an older pip may look for newer releases beside it, and stop.
@@ -86,7 +89,12 @@ test-detoxify: $(DETOXIFY)/.installed ## the Detoxify library on a small model w
 
 detoxify: $(DETOXIFY)/.installed ## torch for the CPU and the Detoxify library in .venv-detoxify (Linux x86-64, minutes, 1 GB)
 
-test-train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
+test-test-readers: $(READERS)/.installed ## the data set classes of axolotl, LLaMA-Factory, OpenRLHF and verl on our exports
+	@$(ENV) HF_HUB_OFFLINE=1 $(READERS)/bin/python -m pytest -rs -m readers tests/readers
+
+readers: $(READERS)/.installed ## those classes in .venv-readers, beside .venv-train (minutes, 1.3 GB)
+
+train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
 	@$(ENV) HF_HUB_OFFLINE=1 $(TRAIN)/bin/python -m pytest -rs -m train tests/train
 
 train: $(TRAIN)/.installed ## torch for the CPU and TRL in .venv-train (Linux x86-64, minutes, 1 GB)
@@ -99,6 +107,18 @@ s3: $(S3)/.installed ## two S3 servers in .venv-s3 (a minute, 0.3 GB)
 test-deploy: $(VENV)/.dev $(DEPLOY)/.installed ## infra/deploy against the schemas of compose and Kubernetes, and hadolint
 	@$(ENV) ARBITRAGE_TEST_DEPLOY="$$PWD/$(DEPLOY)" $(BIN)/pytest -rs -m deploy tests/deploy
 
+deploy: $(DEPLOY)/.installed ## validators of compose, Kubernetes and Dockerfiles in .venv-deploy (0.2 GB)
+
+test-browser: $(BROWSER)/.installed ## Chromium fills the form of a real Prefect server and looks at what the run shows
+	@$(ENV) $(BROWSER)/bin/python -m pytest -rs -m browser tests/browser
+
+browser: $(BROWSER)/.installed ## what drives the Chromium of this machine, in .venv-browser (0.2 GB)
+
+test-ray: $(RAY)/.installed ## runs over two raylets on this machine, one killed in mid-run
+	@$(ENV) PYTHONDONTWRITEBYTECODE= $(RAY)/bin/python -m pytest -rs -m ray tests/cluster
+
+ray: $(RAY)/.installed ## Ray and prefect-ray in .venv-ray (Linux x86-64, two minutes, 0.4 GB)
+
 test-install: $(VENV)/.dev ## wheel, sdist and editable install, each in a clean environment (minutes)
 	@$(ENV) $(BIN)/python tests/install_clean.py
 
@@ -109,13 +129,16 @@ lock: ## resolve requirements*.lock anew from pyproject.toml (needs uv)
 	@$(COMPILE) $(LINUX) tests/vllm/requirements.in --override tests/vllm/overrides.txt -o requirements-vllm.lock
 	@$(COMPILE) $(LINUX) tests/detoxify_environment/requirements.in --override tests/detoxify_environment/overrides.txt -c requirements.lock -o requirements-detoxify.lock
 	@$(COMPILE) $(LINUX) tests/train/requirements.in --override tests/train/overrides.txt -c requirements.lock -o requirements-train.lock
+	@$(COMPILE) --no-deps tests/readers/requirements.in $(LINUX) -o requirements-readers.lock
 	@$(COMPILE) tests/s3/requirements.in $(LINUX) -o requirements-s3.lock
 	@$(COMPILE) tests/deploy/requirements.in $(LINUX) -o requirements-deploy.lock
+	@$(COMPILE) tests/browser/requirements.in $(HASHED) -c requirements.lock -o requirements-browser.lock
+	@$(COMPILE) tests/cluster/requirements.in $(LINUX) -c requirements.lock -o requirements-ray.lock
 
 clean: ## end what `make up` started; remove .venv*, .up, caches and build output; runs/ stays
 	@if [ -e .up/stack.json ] && [ -x $(BIN)/python ]; then $(STACK) down; fi
 	@if [ -e .up/stack.json ]; then echo "something is up: make down" >&2; exit 1; fi
-	rm -rf $(VENV) $(VLLM) $(DETOXIFY) $(TRAIN) $(S3) $(DEPLOY) .up .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* .up .prefect dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The default index only: a lock must not know the machine that made it.
@@ -189,6 +212,15 @@ $(TRAIN)/.installed: $(VENV)/.dev requirements-train.lock
 	@$(BESIDE_PIP) --require-hashes -r requirements-train.lock
 	@touch $@
 
+# Trainers without what they train with: their classes that read data sets need no GPU.
+$(READERS)/.installed: $(TRAIN)/.installed requirements-readers.lock
+	@echo "Making $(READERS) with four trainers' readers (a minute, 0.3 GB) ..."
+	@$(BIN)/python -m venv --clear $(@D)
+	@for beside in $(TRAIN) $(VENV); do $$beside/bin/python -c $(PURELIB); done \
+	  > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(BESIDE_PIP) --require-hashes -r requirements-readers.lock
+	@touch $@
+
 # The servers have an environment of their own, which the tests only start: nothing of it is imported.
 $(S3)/.installed: $(VENV)/.dev requirements-s3.lock
 	@echo "Making $(S3) with OpenStack Swift and moto (a minute, 0.3 GB) ..."
@@ -201,4 +233,21 @@ $(DEPLOY)/.installed: $(VENV)/.dev requirements-deploy.lock
 	@echo "Making $(DEPLOY) with validators of compose, Kubernetes and Dockerfiles (0.2 GB) ..."
 	@$(BIN)/python -m venv --clear $(DEPLOY)
 	@$(BESIDE_PIP) --require-hashes -r requirements-deploy.lock
+	@touch $@
+
+# Beside .venv, whose packages the test and what it starts use; Chromium is the system's.
+$(BROWSER)/.installed: $(VENV)/.dev requirements-browser.lock
+	@echo "Making $(BROWSER) with Playwright (half a minute, 0.2 GB) ..."
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(BESIDE_PIP) --require-hashes -r requirements-browser.lock
+	@touch $@
+
+# Compiled, unlike the others: a raylet whose own Python processes are not up in 15 s ends itself.
+$(RAY)/.installed: $(VENV)/.dev requirements-ray.lock
+	@echo "Making $(RAY) with Ray and prefect-ray (two minutes, 0.4 GB) ..."
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(BESIDE_PIP) --require-hashes -r requirements-ray.lock
+	@$(@D)/bin/python -m compileall -q $(@D)/lib >/dev/null || true
 	@touch $@

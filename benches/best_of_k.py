@@ -35,7 +35,7 @@ from arbitrage.config import RunConfig, parse_config
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import score_table
 from arbitrage.filters.selection import decide_table, weighted_measures
-from arbitrage.infra.report.intervals import bootstrap_means, percentile_interval
+from arbitrage.intervals import bootstrap_means, percentile_interval
 from arbitrage.keys import digest
 from arbitrage.schema import GENERATED, PROMPTS, table_of
 

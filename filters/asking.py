@@ -7,14 +7,13 @@ read the answer.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import orjson
 from pydantic import Field, field_validator
@@ -25,6 +24,8 @@ from arbitrage.config.prices import TokenPrice
 from arbitrage.errors import EndpointError, FilterError
 from arbitrage.filters.base import FilterParams
 from arbitrage.keys import canonical_json, digest
+from arbitrage.reach import Reach
+from arbitrage.secrets import KeyVariable, secret_from
 from arbitrage.wire import Address, post_json
 
 log = logging.getLogger(__name__)
@@ -40,11 +41,15 @@ class ServerParams(FilterParams):
 
     judges: ClassVar[bool] = True
 
-    base_url: str = Field(pattern=r"^https?://[^\s?#]+$", description="Address, with its /v1.")
+    base_url: Annotated[str, Reach.SERVER] = Field(
+        pattern=r"^https?://[^\s?#]+$", description="Address, with its /v1."
+    )
     model: str = Field(min_length=1, description="The model's name at the server.")
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
     family: str | None = Field(None, description="Of the model, such as qwen; default: its name's.")
-    api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
+    api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
+        None, description="Environment variable that holds the key."
+    )
     concurrency: int = Field(16, ge=1, le=1024, description="Most questions at the same time.")
     timeout_s: float = Field(120.0, gt=0, description="For one answer, from asking to its end.")
     retries: int = Field(4, ge=0, le=100, description="After 429, 5xx, timeouts and hang-ups.")
@@ -277,7 +282,7 @@ class Asker:
 
     def _secret(self) -> str:
         name = self.params.api_key_env
-        secret = os.environ.get(name, "") if name else ""
+        secret = secret_from(name) if name else ""
         if name and not secret:
             raise FilterError(
                 f'filters.{self.name}: the environment variable "{name}" is not set or empty.',

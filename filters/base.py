@@ -143,6 +143,11 @@ class Filter(ABC):
         """Its measures with these params, known before any text and without loading anything."""
         return cls.measures
 
+    @classmethod
+    def is_heavy(cls, params: Any) -> bool:  # noqa: ARG003 - most are not
+        """Whether it holds a model so large that the processes of a machine should share one."""
+        return False
+
     def load(self, languages: Collection[str] | None = None) -> None:  # noqa: B027
         """Load what measuring texts in these languages (None: in any) will need, so that what is
         missing is known before the work begins: a FilterError that says the mend."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from arbitrage.errors import FilterError
 from arbitrage.filters.language_confusion import WORD_LANGUAGES
 from arbitrage.filters.scoring import score_array
+from arbitrage.intervals import percentile_interval, resampled_sums
 from arbitrage.languages import base_language
 
 ALL = "all"
@@ -160,12 +161,9 @@ def _counts(
     owners = np.array([numbers.setdefault(prompt, len(numbers)) for prompt in prompts])
     of_prompt = np.zeros((len(numbers), 5), dtype=np.int64)
     np.add.at(of_prompt, (owners, outcomes), 1)
-    # Prompts with the same counts are exchangeable: how often each kind is drawn is multinomial,
-    # which is the same bootstrap in far less time and memory.
     kinds, often = np.unique(of_prompt, axis=0, return_counts=True)
-    drawn = random.multinomial(len(numbers), often / len(numbers), size=replicates)
-    counts: NDArray[np.int64] = np.vstack([often, drawn]) @ kinds
-    return counts
+    drawn = resampled_sums(kinds, often, replicates, random)
+    return np.vstack([often @ kinds, drawn.astype(np.int64)])
 
 
 def _cell(
@@ -222,9 +220,7 @@ def _mean_of(rates: Sequence[_Replicates]) -> _Replicates:
 
 
 def _rate(replicates: _Replicates) -> Rate:
-    value, drawn = float(replicates[0]), replicates[1:]
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or not drawn.size:
-        return Rate(value, float("nan"), float("nan"))
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Rate(value, float(low), float(high))
+    value = float(replicates[0])
+    if np.isnan(value):
+        return Rate(value, np.nan, np.nan)
+    return Rate(value, *percentile_interval(replicates[1:]))

@@ -166,8 +166,11 @@ def _relatives(found: Cast) -> Iterator[tuple[Asked, Asked, str]]:
 
 
 def _choosing(config: RunConfig) -> set[str]:
-    """Filters whose measures decide on candidates."""
-    rewards = [*reward_uses(config).values(), *standing_rewards(config)]
+    """Filters whose measures decide on candidates; none where a run only labels, without a view."""
+    uses = reward_uses(config)
+    if not uses and not config.views:
+        return set()
+    rewards = [*uses.values(), *standing_rewards(config)]
     names = {name for reward in rewards for name in reward_filters(reward)}
     names |= {measure.partition(".")[0] for measure in config.select.constraints}
     for name, params in config.filter_params.items():

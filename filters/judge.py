@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from arbitrage.filters.conversations import turns_of, unaskable
 from arbitrage.filters.judge_pairs import order_of, pairs_of, standings
 from arbitrage.filters.judge_replies import read_better, read_checks, read_score
 from arbitrage.filters.judge_templates import Rendered, Templates, Untrusted, read_templates
+from arbitrage.reach import Reach
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class JudgeParams(ServerParams):
     way: Literal["pointwise", "pairwise", "checklist"] = Field(
         "pointwise", description="One answer a request, two in both orders, or all of a prompt."
     )
-    templates: str | None = Field(
+    templates: Annotated[str | None, Reach.READ] = Field(
         None, description="A folder of .jinja files in place of the package's own."
     )
     opponents: int | None = Field(
@@ -114,8 +115,8 @@ class Judge(Filter):
     Rejects: min_score.
     Abstains: cause no_prompt, empty, too_long, alone (pairwise: no other answer), too_many
         (`listed`); unparsed: the reply is not in the stated form; unanswered, refused, malformed:
-        the server failed. Never 0. A pair counts where both its orders were read; partly_unparsed,
-        partly_unanswered ... beside a score: some of an answer's pairs did not count.
+        the server failed; budget_spent. Never 0. A pair counts where both its orders were read;
+        partly_unparsed, partly_unanswered ... beside a score: some of its pairs did not count.
     Cost: requests a prompt with k answers: pointwise k, checklist 1, pairwise k (k - 1), or about
         k times `opponents`. Equal answers are asked about once.
     Blind spots: judges like their own family, length, and what stands first; they know some

@@ -7,7 +7,7 @@ import string
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from arbitrage.filters.word_lists import english_words
 from arbitrage.language_labels import tag_of_label
 from arbitrage.language_model import first_labels, labels_for, load_model
 from arbitrage.languages import base_language
+from arbitrage.reach import Reach
 
 # WPR of other languages is of no use where they are written in Latin letters. These are the ones of
 # the benchmark that are not.
@@ -44,10 +45,12 @@ def judged_lines(text: str) -> list[str]:
 class LanguageConfusionParams(FilterParams):
     """What the benchmark fixes, the list of English words, and the thresholds."""
 
-    english_words: str | None = Field(
+    english_words: Annotated[str | None, Reach.READ] = Field(
         None, description="Path of another list of English words, one a line, UTF-8."
     )
-    model: str | None = Field(None, description="Path of another fastText identifier.")
+    model: Annotated[str | None, Reach.READ] = Field(
+        None, description="Path of another fastText identifier."
+    )
     tokens: Literal["authors", "icu"] = Field(
         "authors", description="How lines are split: as the authors do, or into words by ICU."
     )

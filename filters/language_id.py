@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import islice
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from arbitrage.langid import identify, rank
 from arbitrage.language_labels import same_language, wanted_script
 from arbitrage.language_model import can_identify
 from arbitrage.languages import base_language, language_facts
+from arbitrage.reach import Reach
 from arbitrage.scripts import SEVERAL_SCRIPTS, script_in_use
 
 # Codes that stand for more than one script: a tag that names one of its parts contradicts nothing.
@@ -30,7 +31,9 @@ class LanguageIdParams(FilterParams):
     """From how many letters on to judge, which model, how strictly, and the thresholds."""
 
     shortest_letters: int = Field(20, ge=1, description="Abstain on texts with fewer letters.")
-    model: str | None = Field(None, description="Path of another fastText identifier.")
+    model: Annotated[str | None, Reach.READ] = Field(
+        None, description="Path of another fastText identifier."
+    )
     top_k: int = Field(
         1, ge=1, description="Matches if the wanted language is among the k most likely ones."
     )

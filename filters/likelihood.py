@@ -60,7 +60,7 @@ class Likelihood(Filter):
     Rejects: min_mean_logprob, max_mean_logprob.
     Abstains: cause no_prompt, empty, too_long (`longest_characters`), misaligned (the template
         writes the prompt otherwise when an answer follows); and where the server failed:
-        unanswered, refused, malformed. Never 0.
+        unanswered, refused, malformed, budget_spent. Never 0.
     Cost: one prefill of prompt and answer and one token; one request more a prompt to count its
         tokens. An answer of the server is some 150 bytes a token.
     Blind spots: tokens of scripts that the student knows badly are short and unlikely: compare

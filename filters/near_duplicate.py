@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import regex
@@ -15,6 +15,7 @@ from arbitrage.filters.base import Batch, FilterParams, Scores, register
 from arbitrage.filters.matching import RunFilter, RunSketch
 from arbitrage.filters.near_pairs import chained, earliest, mix, nearest_earlier, twins_and_targets
 from arbitrage.keys import normalise_text
+from arbitrage.reach import Reach
 
 # Fixes the permutations: signatures compare only where they are the same.
 _SEED = 1
@@ -52,7 +53,9 @@ class NearDuplicateParams(FilterParams):
     within_prompt: Literal["count", "ignore"] = Field(
         "count", description="Whether candidates of the same prompt are duplicates of each other."
     )
-    runs: list[str] = Field([], description="Folders of finished runs that came before this one.")
+    runs: Annotated[list[str], Reach.READ] = Field(
+        [], description="Folders of finished runs that came before this one."
+    )
     max_similarity: float | None = Field(None, ge=0, le=1, description="Most of the similarity.")
     max_exact: float | None = Field(None, ge=0, le=1, description="0 rejects exact duplicates.")
 

@@ -63,7 +63,7 @@ class RewardModel(Filter):
         compare within a language, by z-scores. With `activation` what the server makes of it.
     Rejects: min_score.
     Abstains: cause no_prompt, empty, too_long (`longest_characters`); and where the server failed:
-        unanswered (every retry used up), refused (it would not take this one), malformed. Never 0.
+        unanswered (every retry used up), refused, malformed, budget_spent. Never 0.
     Cost: one prefill of prompt and answer a candidate; docs/rewards.md.
     Blind spots: reward models lose accuracy outside English (M-RewardBench: classifiers over 8
         points): audit each language before it routes. Length and politeness are liked. Marks of

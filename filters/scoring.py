@@ -204,13 +204,24 @@ def _checked(
 
 def built_filter(name: str, params: FilterParams) -> Filter:
     """The filter of this process for these params, built on first use and shared by all threads."""
-    plugin = cast("type[Filter]", registry.get(name).plugin)
-    key = (plugin, params_hash(params, exclude=params.deciding_fields()))
+    key = _key(name, params)
     if key not in _built:
         with _building:
             if key not in _built:
-                _built[key] = plugin(params)
+                _built[key] = key[0](params)
     return _built[key]
+
+
+def use_filter(name: str, params: FilterParams, stand_in: Filter) -> None:
+    """Let `stand_in` score in this process for the filter of these params, instead of one of its
+    own: where several processes share a model. It must not compare candidates of a whole run."""
+    with _building:
+        _built[_key(name, params)] = stand_in
+
+
+def _key(name: str, params: FilterParams) -> tuple[type[Filter], str]:
+    plugin = cast("type[Filter]", registry.get(name).plugin)
+    return plugin, params_hash(params, exclude=params.deciding_fields())
 
 
 def _run_filter(name: str, params: FilterParams) -> RunFilter:

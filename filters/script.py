@@ -7,13 +7,13 @@ from functools import cache
 from typing import ClassVar, cast
 
 import numpy as np
-import regex
 from numpy.typing import NDArray
 from pydantic import Field
 
 from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
 from arbitrage.languages import language_facts
+from arbitrage.scripts import letters_of
 
 # ISO 15924 codes that stand for more than one script, or for a style of one, as Unicode names them.
 # Kore has Han too, but then a Chinese answer would pass for a Korean one; Hanja is rare today.
@@ -25,32 +25,6 @@ _WRITTEN_IN = {
     "Hant": ("Hani", "Bopo"),
     "Aran": ("Arab",),
 }
-
-# Planes that hold letters, less surrogates; what lies above them is private or unassigned.
-_PLANES = range(0x40000)
-_NEUTRAL = r"[\p{scx=Zyyy}\p{scx=Zinh}]"  # 𝐀 and ʹ are letters of no script
-
-
-@cache
-def letters_of(*scripts: str) -> NDArray[np.bool_] | None:
-    """bool [0x40001] by code point: which characters are letters of these scripts, or of any script
-    where none is named; None where a script is not known.
-
-    >>> letters = letters_of("Hira", "Kana")
-    >>> [bool(letters[ord(character)]) for character in "あー写"]
-    [True, True, False]
-    """
-    of_these = "".join(rf"\p{{scx={name}}}" for name in scripts)
-    wanted = rf"[\p{{L}}&&[{of_these}]" if scripts else r"[\p{L}"
-    try:
-        pattern = regex.compile(rf"{wanted}--{_NEUTRAL}]++", regex.V1)
-    except regex.error:
-        return None
-    every = "".join(chr(code) if not 0xD800 <= code < 0xE000 else "?" for code in _PLANES)
-    table = np.zeros(len(_PLANES) + 1, dtype=np.bool_)
-    for found in pattern.finditer(every):
-        table[found.start() : found.end()] = True
-    return table if table.any() else None
 
 
 @cache
@@ -123,7 +97,7 @@ class Script(Filter):
             if expected is None:
                 continue
             codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-            codes = np.minimum(codes, len(_PLANES))
+            codes = np.minimum(codes, len(any_letter) - 1)
             letters = np.count_nonzero(any_letter[codes])
             if letters >= self.params.shortest_letters:
                 shares[index] = np.count_nonzero(expected[codes]) / letters

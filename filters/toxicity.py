@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import regex
@@ -16,6 +16,7 @@ from arbitrage.filters.toxicity_detoxify import DetoxifyScorer
 from arbitrage.filters.toxicity_light import LightScorer
 from arbitrage.filters.toxicity_scorer import ToxicityScorer
 from arbitrage.filters.toxicity_words import WordsScorer
+from arbitrage.reach import Reach
 
 _VISIBLE = regex.compile(r"[^\s\p{Other}]")
 
@@ -36,10 +37,10 @@ class ToxicityParams(FilterParams):
     model: Literal["multilingual", "original", "unbiased", "original-small", "unbiased-small"] = (
         Field("multilingual", description="Which of Detoxify's models.")
     )
-    checkpoint: str | None = Field(
+    checkpoint: Annotated[str | None, Reach.READ] = Field(
         None, description="Path of its weights (.ckpt or .safetensors); without, the release's."
     )
-    huggingface_config_path: str | None = Field(
+    huggingface_config_path: Annotated[str | None, Reach.READ] = Field(
         None, description="Folder of config.json and the tokenizer; without, from the hub."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
@@ -166,6 +167,10 @@ class Toxicity(Filter):
     @classmethod
     def measures_of(cls, params: ToxicityParams) -> tuple[str, ...]:
         return SCORERS[params.scorer].build(params).measures
+
+    @classmethod
+    def is_heavy(cls, params: ToxicityParams) -> bool:
+        return params.scorer != "words"
 
     def load(self, languages: Collection[str] | None = None) -> None:  # noqa: ARG002 - any language
         self.scorer.load()

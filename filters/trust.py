@@ -18,11 +18,11 @@ from arbitrage.config.coherence import measured_columns
 from arbitrage.config.rewards import (
     AuditedLanguage,
     AuditedReward,
-    Objective,
     RewardsConfig,
     reward_filters,
     reward_name,
 )
+from arbitrage.config.select import Objective
 from arbitrage.errors import ConfigError
 from arbitrage.filters.base import FilterParams
 from arbitrage.filters.moments import Moments

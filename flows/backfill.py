@@ -11,6 +11,7 @@ from prefect import flow
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError
 from arbitrage.flows.distill import distill
+from arbitrage.flows.guard import guard
 
 DAY = "{day}"
 
@@ -40,10 +41,13 @@ def backfill(config: RunConfig, first: date, last: date | None = None) -> list[s
             f'"{DAY}" stands nowhere in the config: every day would be the same run.',
             mend=f'Write for example prompts.source = "s3://logs/{DAY}/*.parquet".',
         )
-    return [
-        distill(RunConfig.model_validate(of_day(data, day)), run_id=f"{config.run.name}-{day}")
+    runs = {
+        f"{config.run.name}-{day}": RunConfig.model_validate(of_day(data, day))
         for day in days(first, last)
-    ]
+    }
+    for run_id, run in runs.items():
+        guard(run, run_id)
+    return [distill(run, run_id=run_id) for run_id, run in runs.items()]
 
 
 def days(first: date, last: date) -> Iterator[date]:

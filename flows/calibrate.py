@@ -9,6 +9,7 @@ from prefect import flow
 from arbitrage.config import RunConfig
 from arbitrage.filters.independence import check_rewards
 from arbitrage.flows.distill import distill
+from arbitrage.flows.guard import guard
 from arbitrage.infra.interrupt import raise_if_stopping, stopping_on_signals
 from arbitrage.infra.store import calibration
 from arbitrage.infra.store.calibration import open_calibration
@@ -29,6 +30,7 @@ def calibrate(config: RunConfig, run_id: str | None = None, new: bool = False) -
     An unfinished calibration of the same config, or the one named by `run_id`, is continued: what
     was answered is not asked again. Its two runs are runs of `distill`, each whole and readable.
     """
+    guard(config, run_id, calibrates=True)
     check_rewards(config)
     opened = open_calibration(config, calibration_identity(config), run_id, new=new)
     uri = str(opened.path)

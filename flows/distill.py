@@ -9,16 +9,17 @@ from itertools import count
 from typing import Any, cast
 
 from prefect import flow
-from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 import arbitrage.flows.credentials  # noqa: F401 - reads run.storage.secret_block
 from arbitrage.config import RunConfig
 from arbitrage.filters.independence import check_rewards
 from arbitrage.filters.scoring import run_filters
+from arbitrage.flows.guard import guard
 from arbitrage.infra.generation.waves import waves
 from arbitrage.infra.interrupt import raise_if_stopping, stop, stopping_on_signals
 from arbitrage.infra.progress import board
+from arbitrage.infra.report.outcome import Outcome
 from arbitrage.infra.store.begin import Opened, open_run_folder
 from arbitrage.infra.store.open import open_run
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
@@ -26,15 +27,16 @@ from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.learning import check_learning, shards_at_once
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import remember_parent
 from arbitrage.tasks.prompts import load_prompts
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.report import RunProgress, report_run
 from arbitrage.tasks.rounds import stage_round
-from arbitrage.tasks.shard import complete_shard
+from arbitrage.tasks.running import Pending, SubmitShard, check_runner, shards_submitted
 from arbitrage.tasks.states import end_state
 from arbitrage.tasks.views import write_view
 
-Submit = Callable[[int], PrefectFuture[None]]
+Submit = Callable[[int], Pending]
 
 _THREADS: TaskRunner[Any] = ThreadPoolTaskRunner()
 _DECIDED_AT_ONCE = 10
@@ -59,24 +61,29 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         run_id: Name of the run folder; continues it. Default: run.name and the time.
         new: Start afresh, whatever unfinished run of this config there is.
     """
+    guard(config, run_id)
     board.reset()
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":
         return _ended(opened)
-    with closing(opened), stopping_on_signals(), open_teachers(uri):
+    with closing(opened), stopping_on_signals(), open_teachers(uri), RunProgress(uri) as progress:
         raise_if_stopping()
         check_earlier(config)
         check_learning(config)
+        check_runner(config)
         check_rewards(config)
         board.enter("reading prompts")
         shards = load_prompts(uri)
+        remember_parent(uri, shards)
         if config.select.exact is not None:
-            shards = complete_rounds(config, uri)
+            with shards_submitted(config, uri) as submit:
+                shards = complete_rounds(config, uri, progress, submit)
         else:
-            progress = RunProgress(uri, shards)
+            progress.expect(shards)
             board.enter("generating and scoring")
-            complete_shards(config, uri, range(shards), progress)
+            with shards_submitted(config, uri) as submit:
+                complete_shards(config, uri, range(shards), progress, submit)
             see_the_whole(config, uri, shards)
         board.enter("deciding")
         if config.select.limits is not None:
@@ -88,6 +95,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
         opened.publish()
         board.enter("finished")
         report_run(uri, opened.address)
+        progress.finish(Outcome.of(open_run(uri).manifest))
     return _ended(opened)
 
 
@@ -98,18 +106,17 @@ def _ended(opened: Opened) -> str:
     return cast(str, end_state(opened.address, manifest))
 
 
-def complete_rounds(config: RunConfig, uri: str) -> int:
+def complete_rounds(config: RunConfig, uri: str, progress: RunProgress, submit: SubmitShard) -> int:
     """Complete round after round of an exact run until nothing more is to be asked.
 
     Returns the number of shards of all rounds; the last one's hold what was never asked.
     """
-    progress = RunProgress(uri, 0)
     for number in count():
         asked = stage_round(uri, number)
         shards = range(asked["first"], asked["first"] + asked["shards"])
         progress.expect(len(shards))
         board.enter("generating and scoring")
-        complete_shards(config, uri, shards, progress)
+        complete_shards(config, uri, shards, progress, submit)
         see_the_whole(config, uri, shards.stop)
         if asked["over"]:
             break
@@ -124,7 +131,9 @@ def see_the_whole(config: RunConfig, uri: str, shards: int) -> None:
     merge_moments(uri, shards)
 
 
-def complete_shards(config: RunConfig, uri: str, shards: range, progress: RunProgress) -> None:
+def complete_shards(
+    config: RunConfig, uri: str, shards: range, progress: RunProgress, submit: SubmitShard
+) -> None:
     """Route, generate and score these shards, at most `workers` of them at the same time, and no
     more than a router that learns as it goes has room for.
 
@@ -135,7 +144,7 @@ def complete_shards(config: RunConfig, uri: str, shards: range, progress: RunPro
     workers = shards_at_once(config)
 
     def completing(teachers: list[str] | None, *, score: bool) -> Submit:
-        return lambda index: complete_shard.submit(uri, shards[index], teachers, score)
+        return lambda index: submit(shards[index], teachers, score)
 
     for wave in earlier:
         in_window(completing(list(wave.teachers), score=False), len(shards), workers)
@@ -162,7 +171,7 @@ def in_window(
 
     A window, not a map over all shards: thousands of pending task runs destabilise a server.
     """
-    pending: deque[PrefectFuture[None]] = deque()
+    pending: deque[Pending] = deque()
     try:
         for shard in range(shards):
             pending.append(submit(shard))

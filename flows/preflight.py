@@ -20,6 +20,8 @@ from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
 from arbitrage.tasks.learning import check_learning
 from arbitrage.tasks.matching import check_earlier
+from arbitrage.tasks.parent import check_parent
+from arbitrage.tasks.running import check_runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ def preflight(path: Path, overrides: Iterable[str] = ()) -> Iterator[Finding]:
     yield _tried("router", lambda: _route_nothing(config))
     for name in config.filters:
         yield _tried(f"filter {name}", lambda name=name: _score_one(config, name, languages))  # type: ignore[misc]
+    yield _tried("runner", lambda: check_runner(config))
     yield _tried("rewards", lambda: _trust(config))
+    if config.parent is not None:
+        yield _tried("parent", lambda: check_parent(config))
     yield _tried("output", lambda: check_output(config))
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from arbitrage.flows.guard import guard_items
 from arbitrage.infra.report.profile import Profile, markdown_profile
+from arbitrage.infra.report.table import code
 from arbitrage.infra.store import open_run
+from arbitrage.reach import Reach, Reached
 
 
 @flow(
@@ -16,11 +19,12 @@ from arbitrage.infra.store import open_run
 )
 def profile(run: str) -> None:
     """Profile a finished run folder; the tables become artifacts of this flow run."""
+    guard_items([Reached("run", Reach.READ, run)])
     opened = open_run(run)
     found = Profile.of(opened.whole())
     name = opened.manifest["run_id"]
     create_markdown_artifact(
-        f"# What a student of {name} would inherit\n{markdown_profile(found)}",
+        f"# What a student of {code(name)} would inherit\n{markdown_profile(found)}",
         key="arbitrage-profile",
         description=f"Attributes by teacher and language of {name}",
     )

@@ -18,6 +18,7 @@ from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.swap import replace_decisions
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.match import match_candidates
+from arbitrage.tasks.parent import remember_parent
 from arbitrage.tasks.publish import publish_run
 from arbitrage.tasks.score import commit_scores
 from arbitrage.tasks.views import write_view
@@ -79,12 +80,18 @@ def decide_again(finished: FinishedRun, run: Run, *, retry_unanswered: bool = Fa
     config: RunConfig = run.config
     carried: dict[str, Any] = {"plan": {}, "usage": {}, "unknown_languages": []}
     run.carry_planned({name: finished.manifest.get(name, none) for name, none in carried.items()})
+    earlier = finished.manifest.get("parent")
+    if earlier is not None and finished.manifest["config"].get("parent") == config.resolved().get(
+        "parent"
+    ):
+        run.commit_parent(earlier)
     carry_deaths(run.folder, finished.manifest.get("deaths", []))
     for shard in range(finished.shards):
         stage_shard(finished, run, shard)
         candidates, details = finished.table("candidates", shard), finished.failure_details(shard)
         again = finished.folder / layout.unanswered(shard) if retry_unanswered else None
         commit_scores(run, shard, candidates, details, again)
+    remember_parent(run.uri, finished.shards)
     match_candidates.fn(run.uri, finished.shards)
     merge_moments.fn(run.uri, finished.shards)
     find_limits.fn(run.uri, finished.shards)

@@ -48,5 +48,9 @@ class Board:
         with self._lock:
             return self._snapshot
 
+    def __reduce__(self) -> str:
+        # A task that is sent to another process finds that process's own board there.
+        return "board"
+
 
 board = Board()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ import orjson
 from numpy.typing import NDArray
 
 from arbitrage.errors import OutputError, RouterError
+from arbitrage.routers.arrays import MOST_BYTES, read_arrays
 
 FORMAT = 1
 ARRAYS, CARD = "router.npz", "card.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +110,37 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise _damaged(folder, f"{CARD} lacks {', '.join(gone)}")
     if not isinstance(card["teachers"], list) or not isinstance(card["settings"], dict):
         raise _damaged(folder, f"{CARD} holds something else than teachers and settings")
+    if not _SHA256.fullmatch(str(card["sha256"])):  # folders are called after it
+        raise _damaged(folder, f"{CARD} has no sha256 but {card['sha256']!r}")
     return card
 
 
 def _arrays(folder: Path, card: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    # A promoted artefact has arrays of a name of their own (routers/promotion.py).
-    name = str(card.get("arrays", ARRAYS))
-    if Path(name).name != name:
-        raise _damaged(folder, f'{CARD} names arrays outside it, "{name}"')
+    name = arrays_name(folder, card)
     try:
+        size = (folder / name).stat().st_size
+        if size > MOST_BYTES:
+            raise _damaged(folder, f"{name} has {size:,} bytes, more than any artefact")
         data = (folder / name).read_bytes()
     except OSError as error:
         raise _damaged(folder, f"{name}: {error.strerror or error}") from None
     if hashlib.sha256(data).hexdigest() != card["sha256"]:
         raise _damaged(folder, f"{name} is not the file its card was written for")
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        return read_arrays(data)
+    except ValueError as error:
         raise _damaged(folder, f"{name} cannot be read ({error})") from None
+
+
+def arrays_name(folder: Path, card: Mapping[str, Any]) -> str:
+    """Name of the file beside the card that holds the arrays; a promoted artefact's has its own.
+
+    Raises RouterError where that is no plain name: a card may come from anywhere.
+    """
+    name = str(card.get("arrays", ARRAYS))
+    if not _FILE.fullmatch(name):
+        raise _damaged(folder, f"{CARD} names arrays outside it, {name!r}")
+    return name
 
 
 def _damaged(folder: Path, what: str) -> RouterError:

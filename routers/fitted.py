@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Collection, Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import orjson
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
+from arbitrage.reach import Reach, Reached
 from arbitrage.routers.artefact import load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.heads import softmax
+from arbitrage.routers.meaning import reached_by_card
 from arbitrage.routers.models import Model
 from arbitrage.routers.places import card_bytes, local_folder
 from arbitrage.routers.pooling import Matrix, best_column
@@ -28,7 +30,7 @@ _log = logging.getLogger(__name__)
 class FittedParams(RouterParams):
     """Params of every router with an artefact."""
 
-    artefact: str = Field(
+    artefact: Annotated[str, Reach.READ] = Field(
         min_length=1, description="Folder, or s3://, that `arbitrage router fit LOG -o` wrote."
     )
     choose: Literal["best", "draw"] = Field(
@@ -63,6 +65,15 @@ class FittedParams(RouterParams):
 
     def named_teachers(self) -> list[str]:
         return list(self.costs)
+
+    def also_reached(self, place: str) -> Iterator[Reached]:
+        """What the artefact itself names, of the one that would be used."""
+        try:
+            at = local_folder(self.artefact, self.artefact_sha256)
+            folder = with_checksum(at, self.artefact_sha256)
+        except RouterError:  # loading says so, after the policy
+            return
+        yield from reached_by_card(folder, f"{place}.artefact")
 
 
 class FittedRouter(Router):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
+from arbitrage.reach import Reach
 from arbitrage.routers.base import register
 from arbitrage.routers.fitted import FittedParams, FittedRouter
 from arbitrage.routers.fitting import LearnedModel
@@ -27,7 +28,7 @@ class LearnedParams(FittedParams):
     set_size: int = Field(
         2, ge=1, description="Teachers in a set; draw as many with teachers_per_prompt."
     )
-    embedding_cache: str | None = Field(
+    embedding_cache: Annotated[str | None, Reach.WRITE] = Field(
         None,
         min_length=1,
         description="Local folder of vectors, so that a prompt is embedded once; only for an "

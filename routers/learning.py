@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.errors import RouterError
+from arbitrage.routers.arrays import read_arrays
 from arbitrage.routers.artefact import packed
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 
@@ -76,9 +75,8 @@ def state_bytes(state: State) -> bytes:
 def state_of(data: bytes, where: str) -> State:
     """The inverse; RouterError where the bytes are damaged."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        return read_arrays(data)
+    except ValueError as error:
         raise RouterError(
             f'the router\'s state "{where}" is damaged: {error}.',
             mend="Delete it: it is made again from the finished shards.",

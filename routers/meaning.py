@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from arbitrage.embeddings import CachedEmbedder, Embedder, EmbedderParams, shared_embedder
 from arbitrage.errors import ConfigError, RouterError
+from arbitrage.reach import Reached, reached_by
+from arbitrage.routers.artefact import CARD
 from arbitrage.routers.design import Single
 
 # Embedders are slow: of a longer prompt its head and its tail are read.
@@ -62,6 +65,18 @@ def meaning_of(params: Mapping[str, Any], cache: str | Path | None = None) -> Me
     if cache is not None:
         embedder = CachedEmbedder(embedder, cache)
     return Meaning(checked.model_dump(mode="json"), embedder)
+
+
+def reached_by_card(folder: Path, place: str) -> Iterator[Reached]:
+    """What the embedder that an artefact's card names reaches: a server and its key, a model. Cards
+    are files, and may come from anywhere. What cannot be read is left for loading to complain of.
+    """
+    try:
+        card = orjson.loads((folder / CARD).read_bytes())
+        params = _PARAMS.validate_python(card["settings"]["embedding"]["params"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    yield from reached_by(params, f"{place}/{CARD} embedding")
 
 
 def checked_meaning(settings: Mapping[str, Any]) -> Meaning:

@@ -10,7 +10,14 @@ from typing import Any
 import orjson
 
 from arbitrage.errors import OutputError, RouterError, unknown_name
-from arbitrage.routers.artefact import ARRAYS, CARD, Artefact, load_artefact, read_card
+from arbitrage.routers.artefact import (
+    ARRAYS,
+    CARD,
+    Artefact,
+    arrays_name,
+    load_artefact,
+    read_card,
+)
 from arbitrage.routers.features import IDENTITY
 from arbitrage.routers.fit import VERSIONS, FixedModel
 from arbitrage.routers.fitting import LearnedModel
@@ -76,13 +83,13 @@ def promote(new: Path, place: Path) -> Path | None:
     try:
         kept = None if replaced is None else _keep(place, replaced)
         arrays = f"router-{card['sha256'][:16]}.npz"
-        _write(place / arrays, (new / _arrays_name(card)).read_bytes())
+        _write(place / arrays, (new / arrays_name(new, card)).read_bytes())
         text = orjson.dumps({**card, "arrays": arrays}, option=orjson.OPT_INDENT_2)
         _write(place / CARD, text)
         if (new / PAGE).exists():
             _write(place / PAGE, (new / PAGE).read_bytes())
         # Who has just read the old card may still want its arrays.
-        needed = {arrays, None if replaced is None else _arrays_name(replaced)}
+        needed = {arrays, None if replaced is None else arrays_name(place, replaced)}
         for stale in place.glob("router*.npz"):
             if stale.name not in needed:
                 stale.unlink()
@@ -151,16 +158,12 @@ def _keep(place: Path, card: Mapping[str, Any]) -> Path:
         # It was put back from there once: only its place in the order is new.
         kept.rename(folder)
         return folder
-    _write(folder / ARRAYS, (place / _arrays_name(card)).read_bytes())
+    _write(folder / ARRAYS, (place / arrays_name(place, card)).read_bytes())
     if (place / PAGE).exists():
         _write(folder / PAGE, (place / PAGE).read_bytes())
     own = {key: value for key, value in card.items() if key != "arrays"}
     _write(folder / CARD, orjson.dumps(own, option=orjson.OPT_INDENT_2))
     return folder
-
-
-def _arrays_name(card: Mapping[str, Any]) -> str:
-    return str(card.get("arrays", ARRAYS))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -36,7 +36,7 @@ def hand_over(
     dead = {request.teacher for request in orphans}
     reasons = {name: death.reason for name, death in deaths.items() if name in dead}
     if not run.config.router.reroute:
-        record_deaths(run.folder, reasons, {})
+        record_deaths(run.folder, shard, reasons, {})
         return Handed([], orphans)
     config, languages = run.config, {t.name: t.languages for t in run.config.teachers}
     routes = run.routes(shard)
@@ -51,7 +51,7 @@ def hand_over(
     moved = Counter[str]()
     for move in found.moves:
         moved[move.dead] += move.samples
-    record_deaths(run.folder, reasons, moved)
+    record_deaths(run.folder, shard, reasons, moved)
     if not found.moves:
         return Handed([], found.stranded)
     run.rewrite_routes(shard, found.routes)

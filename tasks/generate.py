@@ -14,6 +14,7 @@ from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.generation.requests import plan_requests
 from arbitrage.infra.generation.rows import generated_rows, route_facts
+from arbitrage.infra.generation.shares import divided
 from arbitrage.infra.generation.waves import wave_of
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
@@ -38,10 +39,13 @@ _opened: dict[str, Teachers] = {}
 _lock = threading.Lock()
 
 
-def generate_candidates(uri: str, shard: int, teachers: list[str] | None = None) -> None:
+def generate_candidates(
+    uri: str, shard: int, teachers: list[str] | None = None, processes: int = 1
+) -> None:
     """Ask for what the journal does not hold yet; every finished request is recorded at once.
 
-    `teachers` are those of one wave (infra/generation/waves.py); None asks all.
+    `teachers` are those of one wave (infra/generation/waves.py); None asks all. Of every limit of a
+    teacher this process keeps to the share of one of so many `processes`.
     """
     run = unfinished(uri)
     if run.is_scored(shard):
@@ -53,7 +57,7 @@ def generate_candidates(uri: str, shard: int, teachers: list[str] | None = None)
         planned = plan_requests(run.prompts(shard), routes, run.config, journal.finished())
         requests = [request for request in planned if request.teacher in wave.teachers]
         board.add(requested=sum(len(request.samples) for request in requests))
-        opened = shared_teachers(run)
+        opened = shared_teachers(run, processes)
 
         def keep(request: Request, completions: list[Completion]) -> Awaitable[None] | None:
             opened.usage.record(request, completions)
@@ -83,12 +87,12 @@ class BoardUpdates:
         self._finished, self._failed = finished, failed
 
 
-def shared_teachers(run: Run) -> Teachers:
+def shared_teachers(run: Run, processes: int = 1) -> Teachers:
     """The teachers of a run, shared by all its shards in this process."""
     with _lock:
         if run.uri not in _opened:
             budget = _budget(run)
-            pool = TeacherPool(run.config.teachers, budget=budget)
+            pool = TeacherPool(divided(run.config.teachers, processes), budget=budget)
             usage = UsageLog(run.folder / layout.USAGE)
             _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget))
         return _opened[run.uri]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prefect import task
@@ -38,8 +39,8 @@ from arbitrage.tasks.trust import reward_content, unscored_causes
 def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     """Commit a run whose shards are decided and whose views are written."""
     run = unfinished(uri)
-    commits = list(run.commits(shards))
-    counts = merged(Counts.from_json(commit["counts"]) for commit in commits)
+    commits: list[dict[str, Any]] = []
+    counts = merged(_kept_but_for_counts(run.commits(shards), commits))
     planned = carried_and_used(run) or planned_and_used(run, shards)
     totals = usage_totals(run_totals(run, shards, counts), planned["usage"])
     content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
@@ -56,6 +57,18 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     commit_manifest(run.folder, content, texts)
 
 
+def _kept_but_for_counts(
+    commits: Iterable[dict[str, Any]], kept: list[dict[str, Any]]
+) -> Iterator[Counts]:
+    """The counts of each commit; what else it says is added to `kept`.
+
+    A shard's counts by language, teacher and reason take some 50 kB: with 100,000 shards, too much.
+    """
+    for commit in commits:
+        yield Counts.from_json(commit.pop("counts"))
+        kept.append(commit)
+
+
 def carried_and_used(run: Run) -> dict[str, Any] | None:
     """What was taken over from the run that is decided again, with what deciding used."""
     carried = run.carried_planned()
@@ -68,9 +81,11 @@ def carried_and_used(run: Run) -> dict[str, Any] | None:
 def planned_and_used(run: Run, shards: int) -> dict[str, Any]:
     """What the shards were expected to ask of each teacher, what was used, and in which languages
     the router had nothing to go by."""
-    parts = list(run.plans(shards))
-    plan = sum((Plan.from_json(part) for part in parts), Plan())
-    # Absent where a run of an earlier version is continued.
-    unknown = merged_unknown(part.get("unknown_languages", []) for part in parts)
+    plan, rows = Plan(), []
+    for part in run.plans(shards):
+        # Absent where a run of an earlier version is continued.
+        rows.append(part.pop("unknown_languages", []))
+        plan += Plan.from_json(part)
+    unknown = merged_unknown(rows)
     usage = read_usage(run.folder / layout.USAGE)
     return {"plan": plan.to_json(), "usage": usage, "unknown_languages": unknown}

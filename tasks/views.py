@@ -18,6 +18,7 @@ from arbitrage.infra.views.base import Rewards, View
 from arbitrage.infra.views.saved import save_view
 from arbitrage.infra.views.summary import Summary
 from arbitrage.infra.views.units import reads_units
+from arbitrage.tasks.parent import older_candidates
 from arbitrage.tasks.policy import unfinished, worth_retrying
 
 
@@ -57,9 +58,13 @@ def rewarded(run: Run, view: View, shards: int) -> Iterator[tuple[pa.Table, Rewa
     """Each shard's decided candidates and their rewards, None where nothing ranks them."""
     reward = view.params.reward or run.config.select.objective
     moments = Moments.from_json(run.merged_moments())
+    older = older_candidates(run) if view.params.reads_parent else None
+    alone = reads_units(view)
+    instead = run.config.rewards.instead if run.config.rewards else []
     for shard in range(shards):
         decided = run.decided(shard)
-        alone = reads_units(view)
+        if older is not None:
+            decided = older.beside(decided, [reward, *instead], moments)
         yield (
             decided,
             trusted_values(decided, run.config, reward, moments, alone=alone) if reward else None,

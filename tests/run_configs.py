@@ -219,6 +219,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
     from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
     from arbitrage.tasks.generate import generate_candidates, open_teachers
     from arbitrage.tasks.match import match_candidates
+    from arbitrage.tasks.parent import remember_parent
     from arbitrage.tasks.prompts import load_prompts
     from arbitrage.tasks.publish import publish_run
     from arbitrage.tasks.route import route_prompts
@@ -230,6 +231,7 @@ def run_steps(config: RunConfig, run_id: str = "done", *, upto: str = "published
     uri = str(opened.path)
     with closing(opened), open_teachers(uri):
         shards = load_prompts.fn(uri)
+        remember_parent(uri, shards)
         steps: list[tuple[str, Callable[[], Any]]] = [
             ("routed", lambda: [route_prompts(uri, shard) for shard in range(shards)]),
             ("generated", lambda: [generate_candidates(uri, shard) for shard in range(shards)]),

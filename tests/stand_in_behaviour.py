@@ -24,6 +24,7 @@ MODES = (
     "wrong_model",
     "too_long",
     "unauthorized",
+    "parrot",
     "surrogates",
     "null_content",
     "think",

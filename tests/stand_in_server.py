@@ -250,6 +250,11 @@ class StandIn:
             connection.reply(status, b'{"error":{"message":"busy","type":"x"}}', more=more)
         elif mode == "unauthorized":
             self._unauthorized(connection, head)
+        elif mode == "parrot":
+            for choice in answer["choices"]:
+                choice["message"]["content"] = f"You sent me {_authorization(head)}, thank you."
+            answer["model"] = _authorization(head)
+            connection.reply(200, orjson.dumps(answer).replace(b"/", b"\\/"))
         elif mode == "too_long":
             text = "This model's maximum context length is 16 tokens. You requested 99 tokens."
             connection.reply(400, orjson.dumps({"error": {"message": text, "code": 400}}))
@@ -281,8 +286,7 @@ class StandIn:
 
     def _unauthorized(self, connection: _Connection, head: bytes) -> None:
         """Echo the Authorization header, as careless servers do."""
-        at = head.lower().find(b"authorization:")
-        shown = head[at:].split(b"\r\n", 1)[0].decode() if at >= 0 else "no key"
+        shown = _authorization(head)
         connection.reply(401, orjson.dumps({"error": {"message": f"Incorrect API key: {shown}"}}))
 
     def _drip(self, connection: _Connection) -> None:
@@ -298,6 +302,11 @@ class StandIn:
             return
         connection.transport.write(b"10000\r\n" + b" " * 65536 + b"\r\n")
         self._loop.call_soon(self._pour, connection, left - 65536)
+
+
+def _authorization(head: bytes) -> str:
+    at = head.lower().find(b"authorization:")
+    return head[at:].split(b"\r\n", 1)[0].decode() if at >= 0 else "no key"
 
 
 async def _serve(arguments: argparse.Namespace) -> None:

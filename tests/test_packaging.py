@@ -174,7 +174,7 @@ def test_the_locks_agree_and_meet_what_the_project_asks_for() -> None:
         assert all(requirement.specifier.contains(version) for version in versions), requirement
 
 
-@pytest.mark.parametrize("suite", ["detoxify", "train"])
+@pytest.mark.parametrize("suite", ["detoxify", "train", "ray"])
 def test_a_suite_with_torch_sees_the_packages_of_a_run(suite: str) -> None:
     # Its environment stands in front of .venv: what is in both must be the same.
     run_pins, beside = pins("requirements.lock"), pins(f"requirements-{suite}.lock")

@@ -10,7 +10,7 @@ from arbitrage.scripts import east_asian_languages, letter_counts, script_in_use
 
 # Characters of every sort that the counting tells apart, and any other.
 CHARACTERS = (
-    st.sampled_from("aZéяعहก漢字かカ한국ー。 1\n\u0301\ud800\U0002000b😀") | st.characters()
+    st.sampled_from("aZéяعहก漢字々かカー한국。 1\n\u0301\ud800\U0002000b😀") | st.characters()
 )
 
 
@@ -21,6 +21,15 @@ def test_counts_of_many_texts_are_those_of_each_and_add_up_to_the_letters(texts:
     assert counts.shape == (len(texts), 4)
     assert counts.tolist() == [letter_counts([text]).tolist()[0] for text in texts]
     assert counts.sum(axis=1).tolist() == [sum(map(str.isalpha, text)) for text in texts]
+
+
+def test_marks_that_lengthen_or_repeat_are_of_the_script_they_stand_in() -> None:
+    assert letter_counts(["カー", "ｶﾞ", "時々", "ㅎㅎ"]).tolist() == [
+        [0, 2, 0, 0],
+        [0, 2, 0, 0],
+        [2, 0, 0, 0],
+        [0, 0, 2, 0],
+    ]
 
 
 def test_long_texts_do_not_spill_from_one_count_into_the_next() -> None:

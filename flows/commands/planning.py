@@ -14,6 +14,8 @@ from arbitrage.flows.commands.options import AsJson, ConfigPath, Overrides, prin
 if TYPE_CHECKING:
     from arbitrage.infra.generation.plan import Plan
 
+_OF_FILTERS = "[filters.NAME]: what is asked about all these answers, at most. "
+
 
 def plan(
     config: ConfigPath,
@@ -43,8 +45,8 @@ def plan(
         console.print(sentence, highlight=False)
     console.print(_plan_table(planned))
     console.print(
-        "\n[filters.NAME]: what is asked about all these answers, at most. "
-        "Prompt tokens are guessed from a sample, by script. Output tokens and USD: expected / "
+        f"\n{_OF_FILTERS if planned.filters else ''}Prompt tokens are guessed from a sample, by "
+        "script. Output tokens and USD: expected / "
         "at most, from recordings and from sampling.max_tokens; - = not bounded or not priced. "
         f"Hours assume {seconds_per_request:g} s a request.",
         highlight=False,

@@ -133,7 +133,7 @@ class Budget:
                 limit.others_committed = left if self._others_in_flight else 0.0
                 limit.others_spent += cost.get(name, 0.0)
         loop = self._loop
-        if loop is not None and self._waiting:
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # the pool is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._go_on)
 
@@ -158,13 +158,14 @@ class Budget:
         return list(completions)
 
     async def _commit(self, teacher: Teacher, request: Request) -> list[float]:
+        # Known before anything is refused room, or the one who leaves room could not say so.
+        self._loop = asyncio.get_running_loop()
         if not self._waiting:
             expected = self._expected(teacher, request)
             if self._admit(expected):
                 return expected
         if self.is_spent:
             raise self._refusal()
-        self._loop = asyncio.get_running_loop()
         turn: asyncio.Future[list[float]] = self._loop.create_future()
         self._waiting.append((turn, teacher, request))
         try:

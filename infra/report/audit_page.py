@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from arbitrage.infra.report.escaping import plain
+from arbitrage.infra.report.escaping import plain, prose
 
 ALL = "all"
 COLUMNS = (
@@ -37,7 +37,7 @@ def audit_markdown(audit: Mapping[str, Any]) -> str:
     both, then the agreement of every two rewards."""
     lines = ["# Audit of rewards", "", f"{audit['pairs']:,} pairs. {NOTE}"]
     for heading, columns, rows in tables(audit):
-        lines += ["", f"## {_cell(heading)}", "", _row(columns), _row(["---"] * len(columns))]
+        lines += ["", f"## {prose(heading)}", "", _row(columns), _row(["---"] * len(columns))]
         lines += [_row(row) for row in rows]
     return "\n".join(lines) + "\n"
 
@@ -121,15 +121,7 @@ def interval(low: float | None, high: float | None, shown: Any) -> str:
 
 
 def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(map(_cell, cells)) + " |"
-
-
-def _cell(text: str) -> str:
-    """Text that no name in it can break out of."""
-    escaped = plain(text)
-    for mark in "\\|`*_<>[]#":
-        escaped = escaped.replace(mark, f"\\{mark}")
-    return escaped
+    return "| " + " | ".join(map(prose, cells)) + " |"
 
 
 @cache

@@ -14,6 +14,7 @@ from arbitrage.infra.report.counts import NO_LANGUAGE
 from arbitrage.infra.report.escaping import plain
 from arbitrage.infra.report.facts import RunFacts, read_facts, run_facts, share, shown
 from arbitrage.infra.report.measured import count_run
+from arbitrage.infra.report.pairs import told_limits, told_pairs
 from arbitrage.infra.report.rewards import model_rows, reward_rows, reward_sentences
 from arbitrage.infra.report.table import code, markdown_table
 from arbitrage.languages import base_language
@@ -98,4 +99,5 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.filters |= {"code": code, "shown": shown, "share": share}
+    environment.filters |= {"told_pairs": told_pairs, "told_limits": told_limits}
     return environment.get_template("card.md.j2")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from arbitrage.infra.report.intervals import (
+from arbitrage.intervals import (
     BOOTSTRAPPED,
     Values,
     bootstrap_means,

@@ -23,6 +23,35 @@ def plain(text: str) -> str:
     return " ".join(spaced.split())
 
 
+def prose(text: str) -> str:
+    """Foreign words in a line of Markdown: no link, image, HTML or table cell of their own.
+
+    >>> print(prose("![x](http://evil) <b>, 5 %"))
+    \\!\\[x\\](http:\\//evil) \\<b\\>, 5 %
+    """
+    escaped = plain(text)
+    for mark in "\\|`*_~<>[]#!&":
+        escaped = escaped.replace(mark, f"\\{mark}")
+    # What would become a link without any mark.
+    return escaped.replace("://", ":\\//").replace("www.", "www\\.")
+
+
+def seen(text: str) -> str:
+    """A text of several lines in which what would reorder or hide other text can be seen.
+
+    Marks of direction that languages need (U+200E, U+200F, isolates) stay.
+
+    >>> seen("exe\\u202etxt.\\x00")
+    'exe[U+202E]txt.[U+0000]'
+    """
+    return "".join(f"[U+{ord(one):04X}]" if _deceives(one) else one for one in text)
+
+
+def _deceives(character: str) -> bool:
+    control = unicodedata.category(character) == "Cc" and character not in "\n\r\t"
+    return control or "\u202a" <= character <= "\u202e"
+
+
 def excerpt(text: str, length: int) -> str:
     """The beginning of a text, cut between characters as read: never before a combining mark.
 

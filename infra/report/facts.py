@@ -45,6 +45,11 @@ class HeldView:
     languages: Mapping[str, Mapping[str, Any]]
     dropped: Mapping[str, int]
 
+    @property
+    def whole(self) -> Mapping[str, Any]:
+        """All languages together."""
+        return self.languages.get("all") or next(iter(self.languages.values()))
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
@@ -67,6 +72,7 @@ class RunFacts:
     held: tuple[HeldView, ...]
     totals: Mapping[str, Any]
     counts: Counts
+    parent: Mapping[str, Any]
 
 
 def run_facts(manifest: Mapping[str, Any], counts: Counts | None = None) -> RunFacts:
@@ -92,6 +98,7 @@ def run_facts(manifest: Mapping[str, Any], counts: Counts | None = None) -> RunF
         held=tuple(_held(_section(manifest, "views"), _section(config, "views"))),
         totals=_section(manifest, "totals"),
         counts=counts if counts is not None else Counts.from_json(manifest.get("counts", [])),
+        parent=_section(manifest, "parent"),
     )
 
 

@@ -8,20 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
+from arbitrage.infra.report.distributions import distributions, objective_of
+from arbitrage.infra.report.drops import drops
 from arbitrage.infra.report.escaping import plain
 from arbitrage.infra.report.facts import read_facts, run_facts, shown
 from arbitrage.infra.report.figures import figures
-from arbitrage.infra.report.measured import count_run, route_shares, samples
+from arbitrage.infra.report.heat_map import heat_map, left_out
+from arbitrage.infra.report.histograms import histogram, said
+from arbitrage.infra.report.measured import count_run, route_draws, samples
 from arbitrage.infra.report.planned import amount, planned_rows
 from arbitrage.infra.report.profile import Profile
 from arbitrage.infra.report.rewards import model_rows, reward_rows, reward_sentences
+from arbitrage.infra.report.router_in_use import page_of, router_in_use
+from arbitrage.infra.report.shard_files import megabytes, not_listed, shard_files, view_files
+from arbitrage.infra.report.spending import spending
 from arbitrage.infra.report.table import rows
 from arbitrage.infra.report.unknown import unknown_sentences
 
 
 def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
     """The report of a run folder as one HTML page without scripts or outside resources.
+
+    Its links lead to files of the run folder, beside which it lies.
 
     Args:
         run: the run folder; scores, routes and samples are computed from its files.
@@ -33,6 +43,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
     run = Path(run)
     manifest = read_facts(run) if manifest is None else manifest
     facts = run_facts(manifest, None if manifest.get("counts") else count_run(run))
+    draws = route_draws(run)
     return _template().render(
         facts=facts,
         total=facts.counts.total(),
@@ -41,7 +52,18 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         profile=Profile.of(run),
         limits=manifest.get("limits", []),
         planned=planned_rows(manifest),
-        shares=route_shares(run),
+        drops=drops(facts.counts),
+        spending=spending(manifest),
+        routing=Markup(heat_map(draws)),  # noqa: S704 - escaped where it is drawn
+        routing_left_out=left_out(draws),
+        scores=[
+            (item.measure, Markup(histogram(item)), said(item))  # noqa: S704
+            for item in distributions(run, objective_of(manifest))
+        ],
+        router_card=Markup(page_of(router_in_use(manifest))),  # noqa: S704 - no HTML goes through
+        shards=shard_files(manifest),
+        view_files=view_files(manifest),
+        not_listed=not_listed(manifest),
         unknown=unknown_sentences(manifest),
         rewards=reward_rows(manifest),
         models=model_rows(manifest),
@@ -65,5 +87,6 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"plain": plain, "figure": figures, "shown": shown, "amount": amount}
+    environment.filters["megabytes"] = megabytes
     environment.globals["share"] = share
     return environment.get_template("report.html.j2")

@@ -24,7 +24,7 @@ from arbitrage.infra.report.cells import (
     sides,
 )
 from arbitrage.infra.report.confusion import LINES, WORDS, lcpr_of
-from arbitrage.infra.report.intervals import (
+from arbitrage.intervals import (
     BOOTSTRAPPED,
     bootstrap_means,
     linear_errors,

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from arbitrage.infra.report.counts import Counts, count_shard, merged
-from arbitrage.infra.report.escaping import excerpt
+from arbitrage.infra.report.escaping import excerpt, seen
 
 SAMPLE_LENGTH = 320
 
@@ -36,20 +36,17 @@ def count_run(run: Path) -> Counts:
     )
 
 
-def route_shares(run: Path) -> dict[str, dict[str, float]]:
-    """Language -> teacher -> share of the language's draws that went to the teacher."""
+def route_draws(run: Path) -> dict[str, dict[str, int]]:
+    """Language -> teacher -> how many prompts of the language the router drew the teacher for."""
     frame = _scan(run, "routes")
     if frame is None:
         return {}
     drawn = frame.select("language", teacher="drawn").explode("teacher").drop_nulls()
     sums = drawn.group_by("language", "teacher").len().sort("language", "teacher")
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, int]] = {}
     for language, teacher, count in sums.collect(engine="streaming").iter_rows():
-        found.setdefault(language, {})[teacher] = float(count)
-    for shares in found.values():
-        total = sum(shares.values())
-        shares.update({teacher: count / total for teacher, count in shares.items()})
-    return dict(sorted(found.items()))
+        found.setdefault(language, {})[teacher] = count
+    return found
 
 
 def samples(run: Path) -> list[Sample]:
@@ -91,8 +88,8 @@ def _sample(row: Mapping[str, object], asked: Mapping[str, str]) -> Sample:
     return Sample(
         language=str(row["language"]),
         teacher=str(row["teacher"]),
-        prompt=excerpt(asked.get(str(row["prompt_id"]), ""), SAMPLE_LENGTH),
-        text=excerpt(str(row["text"]), SAMPLE_LENGTH),
+        prompt=seen(excerpt(asked.get(str(row["prompt_id"]), ""), SAMPLE_LENGTH)),
+        text=seen(excerpt(str(row["text"]), SAMPLE_LENGTH)),
         kept=bool(row["chosen"]),
         reasons=tuple(map(str, reasons)) if isinstance(reasons, list) else (),
     )

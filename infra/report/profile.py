@@ -11,6 +11,7 @@ from arbitrage.infra.report.cells import cells
 from arbitrage.infra.report.fears import Judged, judged, sentence
 from arbitrage.infra.report.figures import figures
 from arbitrage.infra.report.inheritance import Attribute, Shift, attributes_of, shifts
+from arbitrage.infra.report.table import code
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ def markdown_profile(profile: Profile) -> str:
 
 def _section(profile: Profile, measure: str) -> Iterator[str]:
     cells, teachers = profile.cells(measure), profile.teachers
-    yield f"\n## {measure}\n"
-    yield f"| language | {' | '.join(teachers)} | all | chosen | difference |"
+    yield f"\n## {code(measure)}\n"
+    yield f"| language | {' | '.join(map(code, teachers))} | all | chosen | difference |"
     yield f"|---|{'---|' * (len(teachers) + 3)}"
     moved = {item.language: item for item in profile.shifts if item.measure == measure}
     for language in profile.languages:
@@ -129,4 +130,4 @@ def _section(profile: Profile, measure: str) -> Iterator[str]:
         else:
             texts += [figures(shift.every), figures(shift.chosen)]
             texts.append(interval(shift.difference, shift.low, shift.high))
-        yield f"| {language} | {' | '.join(texts)} |"
+        yield f"| {code(language)} | {' | '.join(texts)} |"

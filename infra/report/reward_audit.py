@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.infra.report.intervals import (
+from arbitrage.intervals import (
     BOOTSTRAPPED,
     bootstrap_means,
     linear_errors,

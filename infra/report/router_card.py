@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from arbitrage.infra.report.escaping import plain
+from arbitrage.infra.report.escaping import prose
 from arbitrage.infra.report.table import code
 
 ALL = "all"
@@ -24,7 +24,7 @@ def render_router_card(card: Mapping[str, Any], decision: Mapping[str, Any] | No
     """
     training = card["training"]
     lines = [
-        f"# Router `{plain(card['kind'])}`: which teacher for which language",
+        f"# Router {code(card['kind'])}: which teacher for which language",
         "",
         f"Fitted on {training['rewards']:,} rewards of {training['prompts']:,} prompts in "
         f"{len(training['languages'])} languages. Checksum {code(card['sha256'][:16])}.",
@@ -32,7 +32,7 @@ def render_router_card(card: Mapping[str, Any], decision: Mapping[str, Any] | No
     ]
     if decision is not None:
         became = "in use" if decision["promoted"] else "not in use"
-        lines += [f"**It is {became}**: {plain(decision['why'])}.", ""]
+        lines += [f"**It is {became}**: {prose(decision['why'])}.", ""]
     lines += _languages(card["ranking"])
     lines += _worth(card)
     lines += _variants(card.get("variants", []))
@@ -96,14 +96,14 @@ def _worth(card: Mapping[str, Any]) -> Iterator[str]:
     yield "## What routing by it is worth"
     yield ""
     yield f"Mean reward on {metrics['n_prompts']:,} prompts that it was not fitted on "
-    yield f"({plain(metrics['split'])}), 95 % intervals."
+    yield f"({prose(metrics['split'])}), 95 % intervals."
     yield ""
     yield "| router | mean reward | | against the best teacher of each language | |"
     yield "|---|--:|---|--:|---|"
     rows = metrics["routers"]
     for name in [*(n for n in _ORDER if n in rows), *(n for n in rows if n not in _ORDER)]:
         row, over = rows[name], rows[name]["vs_fixed"]
-        shown = plain(_NAMES.get(name, name))
+        shown = prose(_NAMES.get(name, name))
         shown = f"**{shown}** (this one)" if name == card["kind"] else shown
         yield (
             f"| {shown} | {row['mean_reward']:.4g} | {_interval(row['ci95'])} "
@@ -185,7 +185,7 @@ def _in_order(rankings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _further(card: Mapping[str, Any]) -> Iterator[str]:
-    notes = [plain(note) for note in card["training"]["notes"]]
+    notes = [prose(note) for note in card["training"]["notes"]]
     if notes:
         yield "## Left out, or not to be learned"
         yield ""

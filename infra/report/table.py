@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from rich.text import Text
 
 from arbitrage.infra.report.counts import Cell, Counts
 from arbitrage.infra.report.escaping import plain
+
+_BAR = re.compile(r"(\\*)\|")
 
 ALL = "all"
 _NUMBER_COLUMNS = ("requested", "kept", "rejected", "failed")
@@ -100,8 +103,8 @@ def table_rows(counts: Counts, *, subtotals: bool = False) -> list[dict[str, str
             "requested": row.cell.requested,
             "kept": row.cell.kept,
             "rejected": row.cell.rejected,
-            "rejected for": listed_reasons(row.cell.reasons),
             "failed": row.cell.failed,
+            "rejected for": listed_reasons(row.cell.reasons),
             "failed for": listed_reasons(row.cell.failures),
         }
         for row in rows(counts, subtotals=subtotals)
@@ -139,10 +142,19 @@ def shortened(reasons: Mapping[str, int], room: int) -> str:
 def code(text: str) -> str:
     """Any string as a Markdown code span that cannot leave its table cell.
 
+    A bar behind backslashes gets one more where they are an even number: else the last would be
+    taken for the one that escapes the next.
+
     >>> code("a|b`c")
     "`a\\\\|b'c`"
     """
-    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    quoted = plain(text).replace("`", "'") or " "
+    return f"`{_BAR.sub(_escaped_bar, quoted)}`"
+
+
+def _escaped_bar(found: re.Match[str]) -> str:
+    marks = len(found[1]) + 1
+    return "\\" * (marks + (marks + 1) % 2) + "|"
 
 
 def _with_reasons(count: int, reasons: Counter[str]) -> str:

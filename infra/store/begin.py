@@ -175,11 +175,14 @@ def _foresee_local(
 
 
 def find_unfinished(output: Path, identity: str) -> Path | None:
-    """The latest unfinished run of a config below an output folder."""
+    """The latest unfinished run of a config below an output folder; a link there is not followed,
+    for it may lead anywhere."""
     found = [
-        (started["started_at"], path.parent.parent)
+        (started["started_at"], folder)
         for path in output.glob(f"*/{layout.STARTED}")
-        if (started := _started(Folder(path.parent.parent))) and started["identity"] == identity
+        if not (folder := path.parent.parent).is_symlink()
+        and (started := _started(Folder(folder)))
+        and started["identity"] == identity
     ]
     return max(found)[1] if found else None
 

@@ -52,14 +52,21 @@ class Folder:
         self.root = Path(root)
 
     def __truediv__(self, name: str) -> Path:
+        """Path of a file; DamagedRunError for a name that leads out, as a manifest from elsewhere
+        may hold one."""
+        if name.startswith("/") or "\0" in name or ".." in name.replace("\\", "/").split("/"):
+            raise DamagedRunError(
+                f'"{self.root}" names a file outside of it: {name!r}.',
+                mend="Trust nothing in this folder, or restore it from a copy.",
+            )
         return self.root / name
 
     def exists(self, name: str) -> bool:
-        return (self.root / name).exists()
+        return (self / name).exists()
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
         """Sorted paths of the finished files below a folder."""
-        base = self.root / folder
+        base = self / folder
         if not base.is_dir():
             return []
         return sorted(
@@ -80,7 +87,7 @@ class Folder:
         self.write_bytes(name, orjson.dumps(value, option=orjson.OPT_INDENT_2))
 
     def read_json(self, name: str) -> Any:
-        return orjson.loads((self.root / name).read_bytes())
+        return orjson.loads((self / name).read_bytes())
 
     def write_table(self, name: str, table: pa.Table) -> FileEntry:
         """Write an Arrow IPC file (zstd) and return its entry for the manifest."""
@@ -99,7 +106,7 @@ class Folder:
 
     def read_table(self, name: str) -> pa.Table:
         """Read an Arrow IPC file; DamagedRunError where it is not whole."""
-        path = self.root / name
+        path = self / name
         try:
             with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
                 table: pa.Table = reader.read_all()
@@ -112,7 +119,7 @@ class Folder:
 
     def entry(self, name: str, rows: int) -> FileEntry:
         """Size and sha256 of a file as it lies on the disk."""
-        path = self.root / name
+        path = self / name
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
         return FileEntry(name, rows, path.stat().st_size, digest.hexdigest())
@@ -120,7 +127,7 @@ class Folder:
     def remove(self, *names: str) -> None:
         """Remove files or whole folders; absent ones are fine."""
         for name in names:
-            path = self.root / name
+            path = self / name
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -148,7 +155,7 @@ class Folder:
 
     def write(self, name: str, fill: Callable[[BinaryIO], ResultT]) -> ResultT:
         """Give a file its name once `fill` has made it durable; returns what `fill` returns."""
-        path = self.root / name
+        path = self / name
         temporary = path.with_name(f"{path.name}{_TEMPORARY}{uuid.uuid4().hex[:8]}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -79,6 +79,7 @@ def manifest_content(
         "totals": dict(totals),
         "deaths": told_deaths(run.folder, counts),
         "decided_from": run.decided_from,
+        "parent": run.parent(),
         "started_at": run.started_at,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

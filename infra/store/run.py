@@ -115,6 +115,27 @@ class Run:
         content: dict[str, Any] = self.folder.read_json(layout.PLANNED)
         return content
 
+    def commit_parent(self, content: dict[str, Any]) -> None:
+        """Keep which run was the round before, with its checksum."""
+        self.folder.write_json(layout.PARENT, content)
+
+    def parent(self) -> dict[str, Any] | None:
+        """What was kept, None in a run without a parent."""
+        if not self.folder.exists(layout.PARENT):
+            return None
+        content: dict[str, Any] = self.folder.read_json(layout.PARENT)
+        return content
+
+    def asked_prompts(self, shards: int) -> Iterator[pa.Table]:
+        """PROMPTS rows of the input: the staged ones, or those of a run that is decided again."""
+        if self.folder.exists(layout.POOL):
+            spans = {tag: (0, count) for tag, count in self.pool.languages.items()}
+            yield from self.pool.prompts(spans)
+            return
+        for shard in range(shards):
+            staged = self.folder.exists(layout.staged("input", shard))
+            yield self.staged_prompts(shard) if staged else self.prompts(shard)
+
     def prompts(self, shard: int) -> pa.Table:
         return self.folder.read_table(layout.part("prompts", shard))
 

@@ -79,7 +79,11 @@ class UsageLog:
     def _open(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         number = len(list(self._folder.glob("*.jsonl")))
-        return FileIO(self._folder / f"{number:05d}.jsonl", "x")
+        while True:
+            try:
+                return FileIO(self._folder / f"{number:05d}.jsonl", "x")
+            except FileExistsError:  # another process of the same run began its own just now
+                number += 1
 
 
 def read_usage(folder: Path) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from arbitrage.errors import DamagedRunError
+from arbitrage.infra.sources.seen import SeenIds
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import FileEntry, Folder
 from arbitrage.infra.store.manifest import read_manifest
@@ -101,7 +102,7 @@ def verify_run(path: str | Path | S3Place) -> Verification:
     found.shards = len(manifest["shards"])
     rows = _check_files(folder, manifest, found)
     _check_views(folder, manifest["views"], found)
-    seen: set[str] = set()
+    seen = SeenIds()
     for shard in range(found.shards):
         _check_shard(folder, shard, rows, seen, found)
     _check_totals(manifest, found)
@@ -152,7 +153,7 @@ def _check_views(folder: Folder, views: dict[str, Any], found: Verification) -> 
 
 
 def _check_shard(
-    folder: Folder, shard: int, rows: dict[str, int], seen: set[str], found: Verification
+    folder: Folder, shard: int, rows: dict[str, int], seen: SeenIds, found: Verification
 ) -> None:
     tables: dict[str, pl.DataFrame] = {}
     for kind in layout.PARTS:
@@ -187,12 +188,10 @@ def _read_part(folder: Folder, name: str, schema: pa.Schema) -> pl.DataFrame:
 
 
 def _check_prompts(
-    prompts: pl.DataFrame, routes: pl.DataFrame, shard: int, seen: set[str], found: Verification
+    prompts: pl.DataFrame, routes: pl.DataFrame, shard: int, seen: SeenIds, found: Verification
 ) -> None:
     ids = prompts["prompt_id"].to_list()
-    doubled = len(ids) - len(set(ids)) + len(set(ids) & seen)
-    seen.update(ids)
-    if doubled:
+    if doubled := len(seen.add(ids)):
         found.duplicates += doubled
         found.problems.append(f"shard {shard}: {doubled} prompts occur twice")
     if Counter(ids) != Counter(routes["prompt_id"].to_list()):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from arbitrage.config import TeacherConfig
 from arbitrage.errors import ArbitrageError
 from arbitrage.registry import teachers as registry
+from arbitrage.secrets import redacted
 
 register = registry.register
 
@@ -119,7 +120,7 @@ class TeacherError(ArbitrageError):
     ) -> None:
         super().__init__(f"{reason}: {detail}", mend=mend)
         self.reason = reason
-        self.detail = detail
+        self.detail = redacted(detail)
         self.retryable = retryable or transient
         self.transient = transient
         self.retry_after_s = retry_after_s
@@ -156,6 +157,16 @@ class Teacher(ABC):
     def __init__(self, config: TeacherConfig) -> None:
         self.config = config
         self.params: Any = config.params
+
+    @classmethod
+    def whole(cls, config: TeacherConfig) -> TeacherConfig:
+        """The config with what the backend fills in (address, key variable), for a policy."""
+        return config
+
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:  # noqa: ARG003 (for backends to use)
+        """Whether it loads its model or starts a program on this machine, for a policy."""
+        return True
 
     @property
     def samples_per_request(self) -> int | None:

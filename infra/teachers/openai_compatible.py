@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -23,6 +22,7 @@ from arbitrage.infra.teachers.chat_wire import chat_body, clip, parse_json
 from arbitrage.infra.teachers.hosted import filled_in, find_provider, in_words_of
 from arbitrage.infra.teachers.http import HttpClient, Reply, is_json, listed_models
 from arbitrage.infra.teachers.openai_params import OpenAIParams
+from arbitrage.secrets import secret_from
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,14 @@ class OpenAICompatible(Teacher):
         self._client: HttpClient | None = None
         self._other_model: str | None = None
 
+    @classmethod
+    def whole(cls, config: TeacherConfig) -> TeacherConfig:
+        return filled_in(config)
+
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:  # noqa: ARG003
+        return False
+
     @property
     def model(self) -> str:
         return self.config.model or self.config.name
@@ -62,7 +70,7 @@ class OpenAICompatible(Teacher):
     async def open(self) -> None:
         key = _api_key(self.config)
         self._client = HttpClient(
-            {"Authorization": f"Bearer {key}"} if key else {},
+            key,
             timeout_s=self.config.timeout_s,
             max_response_bytes=self.params.max_response_bytes,
         )
@@ -89,18 +97,13 @@ class OpenAICompatible(Teacher):
     def _json(self, reply: Reply) -> Any:
         """The JSON of a 200; TeacherError for anything else."""
         if reply.status != 200:
-            said = self._without_key(reply.body[:4096].decode("utf-8", "replace"))
+            said = reply.body[:4096].decode("utf-8", "replace")
             raise refusal(reply.status, reply.headers, said)
         if not is_json(reply.content_type):
-            shown = clip(self._without_key(reply.body[:200].decode("utf-8", "replace")))
+            shown = clip(reply.body[:200].decode("utf-8", "replace"))
             detail = f"{reply.content_type}: {shown!r}"
             raise TeacherError("generate.wrong_content_type", detail, transient=True)
         return parse_json(reply.body)
-
-    def _without_key(self, text: str) -> str:
-        """Careless servers repeat the key in their refusal."""
-        key = os.environ.get(self.config.api_key_env or "", "").strip()
-        return text.replace(key, "[key]") if key else text
 
     def _compare_model(self, answer: Any) -> None:
         answered = answer.get("model") if isinstance(answer, dict) else None
@@ -158,7 +161,7 @@ def _api_key(config: TeacherConfig) -> str | None:
     variable = config.api_key_env
     if variable is None:
         return None
-    key = os.environ.get(variable, "").strip()
+    key = secret_from(variable)
     if not key or not key.isascii() or not key.isprintable():
         state = "is not set" if not key else "holds characters that no key has"
         raise ConfigError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,6 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
 STARTED = "== started by arbitrage ==\n"  # a log holds every start of a server
-_SECRET = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
-_SHORTEST_SECRET = 6
 
 
 class Supervised:
@@ -71,27 +68,6 @@ class Supervised:
         except TimeoutError:  # the supervisor itself hangs; its end kills the command
             self._process.kill()
             await self._process.wait()
-
-
-def without_secrets(text: str, environment: Mapping[str, str]) -> str:
-    """The text with the values of variables that are named like secrets replaced by their names.
-
-    >>> without_secrets("Bearer hf_12345678 refused", {"HF_TOKEN": "hf_12345678"})
-    'Bearer [HF_TOKEN] refused'
-    """
-    for name, value in environment.items():
-        if is_secret(name) and len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, f"[{name}]")
-    return text
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable is named like one that holds a secret.
-
-    >>> is_secret("HF_TOKEN"), is_secret("OPENAI_API_KEY"), is_secret("CUDA_VISIBLE_DEVICES")
-    (True, True, False)
-    """
-    return _SECRET.search(name) is not None
 
 
 def keep_short(log: Path, most_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from arbitrage.infra.teachers.base import (
     register,
 )
 from arbitrage.infra.teachers.recordings import Recordings, load_recordings
+from arbitrage.reach import Reach
 
 
 class ReplayParams(TeacherParams):
@@ -31,7 +32,7 @@ class ReplayParams(TeacherParams):
         recorded_as: the name in the teacher column; default: the teacher's own name.
     """
 
-    recordings: str | list[str] = Field(min_length=1)
+    recordings: Annotated[str | list[str], Reach.READ] = Field(min_length=1)
     recorded_as: str | None = None
 
 
@@ -49,6 +50,10 @@ class Replay(Teacher):
     def __init__(self, config: TeacherConfig) -> None:
         super().__init__(config)
         self._recordings: Recordings | None = None
+
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:  # noqa: ARG003
+        return False
 
     @property
     def recorded_as(self) -> str:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from arbitrage.infra.teachers.processes import STARTED, without_secrets
+from arbitrage.infra.teachers.processes import STARTED
+from arbitrage.secrets import without_secrets
 
 _TAIL_BYTES = 256 << 10
 _LONGEST_LINE = 500

@@ -73,6 +73,10 @@ class Vllm(Teacher):
         self._in_flight = 0
         self._unanswered_since: float | None = None
 
+    @classmethod
+    def works_here(cls, config: TeacherConfig) -> bool:
+        return not (config.base_url or config.base_urls)
+
     @property
     def model(self) -> str:
         return self.config.model or self.config.name
@@ -121,7 +125,7 @@ class Vllm(Teacher):
         )
 
     async def _start(self, launch: Launch) -> None:
-        probe = HttpClient({}, timeout_s=_PROBE_TIMEOUT_S, max_response_bytes=1 << 20)
+        probe = HttpClient(None, timeout_s=_PROBE_TIMEOUT_S, max_response_bytes=1 << 20)
 
         async def is_ready(address: str) -> bool:
             """/health answers 200, and /v1/models lists the model."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from arbitrage.errors import ConfigError
 from arbitrage.infra.teachers.openai_params import OpenAIParams
-from arbitrage.infra.teachers.processes import is_secret
+from arbitrage.reach import Reach
+from arbitrage.secrets import is_secret
 
 _OURS = ("--host", "--port", "--model", "--served-model-name", "--api-key")
 
@@ -47,16 +48,16 @@ class VllmParams(OpenAIParams):
         "log_folder",
     }
 
-    command: list[str] = Field(["vllm", "serve"], min_length=1)
-    arguments: list[str] = Field(default_factory=list)
-    serving_arguments: list[str] = Field(default_factory=list)
-    environment: dict[str, str] = Field(default_factory=dict)
+    command: Annotated[list[str], Reach.COMMAND] = Field(["vllm", "serve"], min_length=1)
+    arguments: Annotated[list[str], Reach.ARGUMENTS] = Field(default_factory=list)
+    serving_arguments: Annotated[list[str], Reach.ARGUMENTS] = Field(default_factory=list)
+    environment: Annotated[dict[str, str], Reach.ENVIRONMENT] = Field(default_factory=dict)
     port: int = Field(0, ge=0, le=65535)
     exclusive: str | None = Field(None, min_length=1)
     startup_timeout_s: float = Field(900.0, gt=0)
     restarts: int = Field(3, ge=0, le=100)
     stop_grace_s: float = Field(20.0, ge=0, le=600)
-    log_folder: str | None = Field(None, min_length=1)
+    log_folder: Annotated[str | None, Reach.WRITE] = Field(None, min_length=1)
 
     @field_validator("arguments", "serving_arguments")
     @classmethod

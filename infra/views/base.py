@@ -15,7 +15,7 @@ from arbitrage.registry import views as registry
 
 register = registry.register
 
-Marker = Literal["quality_quartile", "length_bucket", "source", "task"]
+Marker = Literal["quality_quartile", "length_bucket", "source", "task", "translated"]
 Rewards = NDArray[np.float64]
 
 
@@ -33,6 +33,11 @@ class ViewParams(BaseModel):
     reward: str | dict[str, float] | None = None
     markers: tuple[Marker, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)
+
+    @property
+    def reads_parent(self) -> bool:
+        """Whether the view also takes the candidates of the run's parent."""
+        return False
 
     def check_measures(self, measured: Sequence[str]) -> None:
         """Raise ConfigError where a param reads a `FILTER.MEASURE` column the run will not have."""
@@ -84,7 +89,9 @@ class View(ABC):
 
         Args:
             prompts: PROMPTS rows of the shard; may hold prompts that have no candidate.
-            candidates: its candidates with scores and verdicts.
+            candidates: its candidates with scores and verdicts. Where the params say
+                `reads_parent`, those of the parent's for the same prompts follow, and two columns:
+                `of_parent` bool and `run_id`.
             rewards: one per candidate, higher is better, NaN = not measured; None without a reward.
         """
 

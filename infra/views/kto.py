@@ -69,6 +69,10 @@ class KtoParams(ViewParams):
             return self.threshold
         return self.undesirable_threshold
 
+    @property
+    def reads_parent(self) -> bool:
+        return self.label_by == "pairs" and self.pairs.rounds != "own"
+
     def check_measures(self, measured: Sequence[str]) -> None:
         if self.label_by == "pairs":
             self.pairs.check_right(measured)

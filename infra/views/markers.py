@@ -7,6 +7,7 @@ prompt by a template; here it is a column, and the template is the trainer's bus
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -68,13 +69,18 @@ def marker_columns(
 
     quality_quartile: 1 (worst) to 4 by reward among the answered candidates of its language, null
     where not measured. length_bucket: short, medium, long, thirds of the characters of the answers
-    in its language. source, task: the prompt's. Equal values share a bucket.
+    in its language. source, task: the prompt's. translated: "yes" or "no" by the key `translated`
+    (true or false) of the prompt's metadata, null where they do not say. Equal values share a
+    bucket.
     """
     columns = []
     for marker in markers:
         if marker in _OF_PROMPTS:
             found = prompt_rows(prompts, candidates["prompt_id"])
             columns.append(prompts[marker].take(found).combine_chunks())
+        elif marker == "translated":
+            found = prompt_rows(prompts, candidates["prompt_id"])
+            columns.append(_translated(prompts["metadata"]).take(found))
         elif marker == "quality_quartile":
             values = np.full(candidates.num_rows, np.nan) if rewards is None else rewards
             columns.append(_bucket(ranks.quality, candidates, values, 4))
@@ -82,6 +88,14 @@ def marker_columns(
             found = _bucket(ranks.length, candidates, lengths(candidates, "characters"), 3)
             columns.append(_BUCKETS.take(pc.subtract(found, 1)))
     return columns
+
+
+def _translated(metadata: pa.ChunkedArray) -> pa.Array:
+    """ "yes", "no" or null for each prompt."""
+    read = (json.loads(text) if text else {} for text in metadata.to_pylist())
+    marks = (value.get("translated") if isinstance(value, dict) else None for value in read)
+    words = ["yes" if mark is True else "no" if mark is False else None for mark in marks]
+    return pa.array(words, pa.string())
 
 
 def _bucket(spread: Spread | None, candidates: pa.Table, values: Rewards, parts: int) -> pa.Array:

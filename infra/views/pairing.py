@@ -29,6 +29,7 @@ from arbitrage.infra.views.shard import (
 )
 
 Policy = Literal["best_worst", "best_random", "same_teacher", "in_language", "near_tie"]
+Rounds = Literal["own", "newer", "any"]
 
 # Measures that say whether an answer is in the language asked for, where the run has them.
 IN_LANGUAGE = {"language_id.match": 1.0, "language_confusion.line_pass": 1.0}
@@ -57,6 +58,12 @@ class PairParams(BaseModel):
             empty answer, or one of unknown length, then never pairs.
         length_unit: "characters" (code points) or "tokens" (the servers' counts).
         include_filtered: whether a candidate that a filter rejected may be the rejected side.
+        chosen_side: "kept": any candidate that passed the filters may be the chosen side; "chosen":
+            only those that [select] chose. Either way a prompt of which [select] chose nothing,
+            because a limit by language left it out, makes no pair.
+        rounds: with [parent], whose candidates pair. own: this run's alone. newer: the chosen side
+            is this run's and the rejected one the parent's. any: all of both, but never two of the
+            parent's, which its own views have.
         right: for in_language, the least value of each measure of an answer in its language; None =
             those of `language_id.match = 1` and `language_confusion.line_pass = 1` that the run
             has. A measure that abstained makes an answer neither right nor wrong.
@@ -77,6 +84,8 @@ class PairParams(BaseModel):
     max_length_ratio: float | None = Field(None, ge=1, allow_inf_nan=False)
     length_unit: LengthUnit = "characters"
     include_filtered: bool = False
+    chosen_side: Literal["kept", "chosen"] = "kept"
+    rounds: Rounds = "own"
     right: dict[str, float] | None = None
     translated: tuple[str, ...] = ()
     max_per_language: int | None = Field(None, ge=1)
@@ -135,6 +144,7 @@ class Pairs:
         texts: uint64 [n], equal where both sides read the same.
         places: int32 [candidates], rank by reward within the prompt, 0 = not ranked.
         ranked: int32 [candidates], how many candidates of its prompt are ranked.
+        translated: bool [candidates], of a teacher that `translated` names.
     """
 
     chosen: Rows
@@ -144,6 +154,7 @@ class Pairs:
     texts: Hashes
     places: NDArray[np.int32]
     ranked: NDArray[np.int32]
+    translated: Mask
 
     def only(self, kept: Mask) -> Pairs:
         """The pairs where `kept`."""
@@ -155,6 +166,7 @@ class Pairs:
             self.texts[kept],
             self.places,
             self.ranked,
+            self.translated,
         )
 
 
@@ -166,6 +178,8 @@ class _Sides:
     rewards: Rewards
     kept: Mask
     usable: Mask
+    leads: Mask
+    older: Mask
     best: Mask
     teachers: Rows
     lengths: NDArray[np.float64]
@@ -173,6 +187,7 @@ class _Sides:
     ids: Hashes
     right: Mask
     wrong: Mask
+    translated: Mask
 
 
 def make_pairs(candidates: pa.Table, rewards: Rewards, params: PairParams, seed: int) -> Pairs:
@@ -204,18 +219,23 @@ def make_pairs(candidates: pa.Table, rewards: Rewards, params: PairParams, seed:
         mixed(sides.texts[chosen], sides.texts[rejected]),
         ranked_places(sides.groups, rewards, rows),
         np.bincount(sides.groups[rows], minlength=len(sides.groups))[sides.groups].astype(np.int32),
+        sides.translated,
     )
 
 
 def _sides(candidates: pa.Table, rewards: Rewards, params: PairParams, seed: int) -> _Sides:
     groups, _ = codes_of(candidates["prompt_id"])
     teachers, names = codes_of(candidates["teacher"])
-    usable = np.isfinite(rewards) & answered(candidates)
+    older = of_parent(candidates)
+    usable = np.isfinite(rewards) & answered(candidates) & _asked(candidates, groups, older)
     kept = usable & as_numpy(candidates["kept"])
+    leads = kept & as_numpy(candidates["chosen"]) if params.chosen_side == "chosen" else kept
+    if params.rounds == "newer":
+        leads = leads & ~older
     right, wrong = _languages(candidates, params)
     translated = np.isin(teachers, [names.index(t) for t in params.translated if t in names])
     best = np.zeros(len(groups), dtype=np.bool_)
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(leads)
     order = rows[np.lexsort((rows, -rewards[rows], groups[rows]))]
     best[order[np.unique(groups[order], return_index=True)[1]]] = True
     return _Sides(
@@ -223,6 +243,8 @@ def _sides(candidates: pa.Table, rewards: Rewards, params: PairParams, seed: int
         rewards=rewards,
         kept=kept,
         usable=usable,
+        leads=leads,
+        older=older,
         best=best,
         teachers=teachers,
         lengths=lengths(candidates, params.length_unit),
@@ -230,7 +252,23 @@ def _sides(candidates: pa.Table, rewards: Rewards, params: PairParams, seed: int
         ids=hashes(candidates["candidate_id"], seed),
         right=right & ~translated,
         wrong=wrong | translated,
+        translated=translated,
     )
+
+
+def of_parent(candidates: pa.Table) -> Mask:
+    """bool [n]: whose candidates are of the round before; none where the run has no parent."""
+    if "of_parent" not in candidates.column_names:
+        return np.zeros(candidates.num_rows, dtype=np.bool_)
+    mask: Mask = as_numpy(candidates["of_parent"])
+    return mask
+
+
+def _asked(candidates: pa.Table, groups: Rows, older: Mask) -> Mask:
+    """bool [n]: whose prompt has a candidate that this run's [select] chose."""
+    chosen = as_numpy(candidates["chosen"]) & ~older
+    mask: Mask = np.bincount(groups[chosen], minlength=len(groups))[groups] > 0
+    return mask
 
 
 def _languages(candidates: pa.Table, params: PairParams) -> tuple[Mask, Mask]:
@@ -267,9 +305,12 @@ def ordered_pairs(groups: Rows, rows: Rows) -> Iterator[tuple[Rows, Rows]]:
 
 
 def _possible(sides: _Sides, params: PairParams, left: Rows, right: Rows) -> Mask:
-    """What every policy asks: order, margin, texts, lengths."""
+    """What every policy asks: order, margin, rounds, texts, lengths."""
     margin = sides.rewards[left] - sides.rewards[right]
-    fits: Mask = sides.kept[left] & (margin > 0) & (margin >= params.min_margin)
+    fits: Mask = sides.leads[left] & (margin > 0) & (margin >= params.min_margin)
+    fits &= (
+        sides.older[right] if params.rounds == "newer" else ~sides.older[left] | ~sides.older[right]
+    )
     if params.max_margin is not None:
         fits &= margin <= params.max_margin
     fits &= sides.texts[left] != sides.texts[right]

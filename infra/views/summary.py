@@ -14,6 +14,8 @@ _COUNTED = {
     "chosen_teacher": "teachers",
     "teacher": "teachers",
     "policy": "policies",
+    "rejected_as": "rejected_as",
+    "rounds": "rounds",
     "label": "labels",
 }
 
@@ -45,7 +47,8 @@ class Summary:
         for name in counted:
             for row in _grouped(table, ["language", name], []):
                 counts = self._languages[row["language"]].setdefault(_COUNTED[name], Counter())
-                counts[_word(row[name])] += row["count_all"]
+                if row[name] is not None:
+                    counts[_word(row[name])] += row["count_all"]
 
     def to_json(self) -> dict[str, Any]:
         """By language, sorted: `rows`, sums under the names of their columns, and counts."""

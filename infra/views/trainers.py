@@ -1,12 +1,13 @@
 """What each trainer reads: one small pure function per view and trainer, on Arrow tables.
 
-Columns as of November 2026: TRL, verl, axolotl (`chat_template`, for DPO `chat_template.default`),
-LLaMA-Factory (`sharegpt` with role and content tags, system turns allowed), OpenRLHF (for SFT and
-prompts `--input_key input`, for DPO `--prompt_key input`, always `--apply_chat_template`). Read in
-the code of TRL 1.16, verl 0.9.1, axolotl 0.19, LLaMA-Factory 0.9.5 and OpenRLHF 0.11.2. KTO:
-axolotl (`user_defined`, one user turn a prompt) and LLaMA-Factory (`kto_tag`) besides TRL;
-verl and OpenRLHF have none. Groups: TRL, verl and OpenRLHF sample anew, so they get prompts and
-references.
+Columns as of November 2026: TRL, verl (parquet; `messages` for its SFT trainer), axolotl
+(`chat_template`, for DPO `chat_template.default`), LLaMA-Factory (`sharegpt` with role and content
+tags, system turns allowed), OpenRLHF (for SFT and prompts `--data.input_key input`, for DPO
+`--data.prompt_key input`, always `--data.apply_chat_template`). Their own readers read what is
+written here: tests/readers, with TRL 1.16, verl 0.9.1, axolotl 0.19, LLaMA-Factory 0.9.5 and
+OpenRLHF 0.11.2. KTO: axolotl (`user_defined`, one user turn a prompt) and LLaMA-Factory (`kto_tag`)
+besides TRL; verl and OpenRLHF have none. Groups: TRL, verl and OpenRLHF sample anew, so they get
+prompts and references.
 """
 
 from __future__ import annotations
@@ -138,9 +139,11 @@ def verl_from_prompts(table: pa.Table, before: int) -> pa.Table:
 
 
 def verl_from_conversations(table: pa.Table, before: int) -> pa.Table:
-    """Reinforcement learning on answered prompts: `ground_truth` is the chosen answer."""
-    asked, answers = without_answers(whole_conversations(table))
-    return _verl(table, asked, answers, before)
+    """`messages` for verl's SFT trainer; its columns of reinforcement learning besides, where
+    `ground_truth` is the chosen answer."""
+    whole = whole_conversations(table)
+    asked, answers = without_answers(whole)
+    return _verl(table, asked, answers, before).append_column("messages", whole)
 
 
 def _verl(table: pa.Table, asked: Any, truth: Any, before: int) -> pa.Table:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+from arbitrage.secrets import redacted
 
 
 class ArbitrageError(Exception):
-    """Base of every error this product raises on purpose.
+    """Base of every error this product raises on purpose. Holds no secret that is known.
 
     Args:
         what: what happened, with the offending value in it.
@@ -21,15 +24,25 @@ class ArbitrageError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, known: Iterable[str] = (), mend: str = "") -> None:
-        self.what = what
+        self.what = redacted(what)
         self.known = sorted(known)
         self.mend = mend
-        parts = [what]
+        parts = [self.what]
         if self.known:
             parts.append(f"Known: {', '.join(self.known)}.")
         if mend:
             parts.append(mend)
-        super().__init__(" ".join(parts))
+        super().__init__(" ".join(parts))  # known and mend are ours
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors go from one process to another, and what a subclass is made from is not in `args`.
+        return _again, (type(self), self.args), vars(self)
+
+
+def _again(kind: type[ArbitrageError], args: tuple[Any, ...]) -> ArbitrageError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class ConfigError(ArbitrageError):
@@ -42,6 +55,10 @@ class UnknownNameError(ConfigError):
     >>> print(unknown_name("filter", "toxicty", ["toxicity", "length"], mend="Fix [filters]."))
     "toxicty" is not a filter. Did you mean "toxicity"? Known: length, toxicity. Fix [filters].
     """
+
+
+class PolicyError(ConfigError):
+    """The policy of the worker does not allow what a config asks for."""
 
 
 class SourceError(ArbitrageError):

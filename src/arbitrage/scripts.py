@@ -1,6 +1,7 @@
 """Scripts: letters counted for many texts at once, and which of its scripts a language is in.
 
-Source: Unicode's categories and names by the standard library, ranges for Han, kana and Hangul.
+Source: Unicode's property Script_Extensions (Annex 24) through the library `regex`, categories and
+names by the standard library.
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from typing import cast
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
-_HAN = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
-_KANA = ((0x3041, 0x30FA), (0x31F0, 0x31FF), (0xFF66, 0xFF9D))
-_HANGUL = ((0x1100, 0x11FF), (0x3131, 0x318E), (0xAC00, 0xD7A3))
-
-# No code point from here on is a letter.
+# No code point from here on is a letter: what lies above is private or unassigned.
 _LAST = 0x40000
+_NEUTRAL = r"[\p{scx=Zyyy}\p{scx=Zinh}]"  # 𝐀 and ʹ are letters of no script
 
 _KOREAN, _JAPANESE = frozenset({"ko"}), frozenset({"ja"})
 _CHINESE = frozenset({"zh", "wuu", "yue"})
@@ -40,13 +40,38 @@ _ENOUGH = 200
 
 
 @cache
+def letters_of(*scripts: str) -> NDArray[np.bool_] | None:
+    """bool [0x40001] by code point: which characters are letters of these scripts, ISO 15924 codes
+    as Unicode names them, or of any script where none is named; None where a script is not known.
+
+    >>> letters = letters_of("Hira", "Kana")
+    >>> [bool(letters[ord(character)]) for character in "あー写"]
+    [True, True, False]
+    """
+    of_these = "".join(rf"\p{{scx={name}}}" for name in scripts)
+    wanted = rf"[\p{{L}}&&[{of_these}]" if scripts else r"[\p{L}"
+    try:
+        pattern = regex.compile(rf"{wanted}--{_NEUTRAL}]++", regex.V1)
+    except regex.error:
+        return None
+    every = "".join(chr(code) if not 0xD800 <= code < 0xE000 else "?" for code in range(_LAST))
+    table = np.zeros(_LAST + 1, dtype=np.bool_)
+    for found in pattern.finditer(every):
+        table[found.start() : found.end()] = True
+    return table if table.any() else None
+
+
+@cache
 def _kinds() -> NDArray[np.uint64]:
     """uint64 [2**18]: of a code point, 1 in one of four fields of 16 bits if it is a letter."""
     letters = np.fromiter((chr(point).isalpha() for point in range(_LAST)), bool, _LAST)
     kinds = letters.astype(np.uint64)
-    for field, ranges in ((16, _HAN), (32, _KANA), (48, _HANGUL)):
-        for first, last in ranges:
-            kinds[first : last + 1] <<= np.uint64(field)
+    taken = np.zeros(_LAST, dtype=np.bool_)
+    for field, scripts in ((16, ("Hani",)), (32, ("Hira", "Kana")), (48, ("Hang",))):
+        # A mark that repeats what stands before it is of Han and kana: of the first one here.
+        found = cast("NDArray[np.bool_]", letters_of(*scripts))[:-1] & letters & ~taken
+        kinds[found] <<= np.uint64(field)
+        taken |= found
     return kinds
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from arbitrage.errors import EndpointError
+from arbitrage.secrets import without_secret
 
 _AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})
 # The request itself will not do; another one may.
@@ -45,9 +46,8 @@ class Address:
     deadline_s: float | None = None
 
     def error(self, what: str, mend: str, cause: str = "malformed") -> EndpointError:
-        """The error for this address, the secret struck out of what the server said."""
-        if self.secret:
-            what = what.replace(self.secret, "***")
+        """The error for this address, the secret struck out of what was said."""
+        what = without_secret(what.encode("utf-8", "replace"), self.secret).decode("utf-8")
         return EndpointError(f"{self.url}: {what}.", cause=cause, mend=mend)
 
 
@@ -109,6 +109,8 @@ def _exchange(address: Address, content: bytes) -> tuple[int, bytes, float | Non
     if response.length:  # reading with a limit takes a lost connection for the end
         raise http.client.IncompleteRead(answer, response.length)
     after = response.headers.get("Retry-After", "")
+    # Careless servers repeat the key; struck out before anything is cut short or read.
+    answer = without_secret(answer, address.secret)
     return response.status, answer, float(after) if after.isdigit() else None
 
 

@@ -57,6 +57,13 @@ def test_a_judge_with_a_threshold_decides_so_it_evaluates_nothing() -> None:
     assert found.evaluating == ()
 
 
+def test_a_run_that_only_labels_chooses_nothing() -> None:
+    """As `arbitrage calibrate` makes them: thresholds, and neither a reward nor a view."""
+    data = config_of({"model": "qwen3-max"}).resolved()
+    data["filters"]["reward_model"]["min_score"] = 0.0
+    check_families(parse_config({**data, "select": {}, "views": {}}))
+
+
 @pytest.mark.parametrize("judge", [{"model": "Qwen/Qwen3-235B"}, {"model": "x", "family": "QWEN"}])
 def test_a_judge_of_the_choosing_reward_s_family_is_refused(judge: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"both of the family qwen.*allow_same_family"):

@@ -135,6 +135,8 @@ def test_a_reward_the_audit_does_not_name_is_an_error_with_the_mend(tmp_path: Pa
         (b"nonsense", "is not JSON"),
         (b'{"kind": "else"}', "is no reward audit"),
         (b"[]", "is no reward audit"),
+        (b'{"kind": "reward-audit", "format": 1}', "is damaged"),
+        (b'{"kind": "reward-audit", "format": 1, "filters": {}, "rewards": [7]}', "is damaged"),
     ],
 )
 def test_what_is_no_audit_is_said_when_the_config_is_read(
@@ -157,6 +159,14 @@ def test_a_stored_config_carries_its_audit_and_another_path_is_read(tmp_path: Pa
     other = write_audit(tmp_path / "other.json", FILTERS, {WORDS: {"tr": 0.1}})
     newer = parse_config(stored, [f'rewards.audit="{other}"'])
     assert Trust(newer).ruling(WORDS, "tr").standing == "below_floor"
+
+
+@pytest.mark.parametrize("key", [{"floor": 0.5}, {"unaudited": "trust"}, {"instead": [SPELLING]}])
+def test_a_floor_without_an_audit_is_an_error_and_not_silent(
+    tmp_path: Path, key: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="does nothing without an audit"):
+        config_of(tmp_path, None, **key)
 
 
 def test_of_two_audits_of_a_language_both_must_pass(tmp_path: Path) -> None:

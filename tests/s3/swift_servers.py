@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -134,6 +135,8 @@ def wait_until_it_answers(address: str, servers: list[subprocess.Popen[bytes]]) 
 
 
 def main() -> None:
+    # Without this a suite that runs out of time, ended by `timeout`, would leave the servers.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     port = write_files(folder)

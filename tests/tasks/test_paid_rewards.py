@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,22 @@ def test_questions_and_teachers_share_one_budget() -> None:
     assert budget.commit_other({"usd": 0.5}) is True
     budget.settle_other({"usd": 0.5}, {"usd": 0.5})
     assert (budget.spent("usd"), budget.committed("usd")) == (1.0, 0.0)
+
+
+def test_a_teacher_that_waits_goes_on_when_a_question_leaves_room() -> None:
+    """The question is settled from another thread while nothing else is in flight."""
+    budget = Budget(requests=2)
+    assert budget.commit_other({"requests": 2.0})
+
+    async def ask() -> str:
+        asked = asyncio.create_task(budget._commit(None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        assert not asked.done()
+        settle = partial(budget.settle_other, {"requests": 2.0}, {"requests": 1.0})
+        await asyncio.to_thread(settle)
+        return str(await asyncio.wait_for(asked, 30))
+
+    assert asyncio.run(ask()) == "[1.0]"
 
 
 def test_what_a_server_does_not_tell_counts_as_expected(tmp_path: Path) -> None:

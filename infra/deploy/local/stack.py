@@ -69,6 +69,7 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
     state.chmod(0o711)
     ports = [free_port() for _ in TEACHERS]
     environment = _environment(root, state, port, ports)
+    (state / "policy.toml").write_text(policy(root, ports), "utf-8")
     stack = Stack([], environment, f"http://127.0.0.1:{port}")
     try:
         if database == "postgres":
@@ -151,6 +152,22 @@ def status(state: Path) -> None:
     print(f"dashboard: {stack.ui}")
 
 
+def policy(root: Path, ports: list[int]) -> str:
+    """What the form may reach on this stack: the example's data, runs/, a router, the stand-ins."""
+    read, write = [root / "examples" / "quickstart"], [root / "runs", root / "routers" / "in-use"]
+    servers = [f"http://127.0.0.1:{port}/v1" for port in ports]
+    return "\n".join(
+        (
+            "# Written by each `make up`. What it may say: docs/operations.md, Policy.",
+            f"read = {json.dumps([str(path) for path in read])}",
+            f"write = {json.dumps([str(path) for path in write])}",
+            "[servers]",
+            *(f"{json.dumps(server)} = []" for server in servers),
+            "",
+        )
+    )
+
+
 def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[str, str]:
     """What every process of the stack sees; the caller's Prefect settings are left out."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PYTHONHOME"))}
@@ -174,6 +191,7 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         "PREFECT_LOGGING_EXTRA_LOGGERS": "arbitrage",
         "DO_NOT_TRACK": "1",
         "ARBITRAGE_HOME": str(root),
+        "ARBITRAGE_POLICY": str(state / "policy.toml"),
         "ARBITRAGE_TEACHER_1": f"{first}/v1",
         "ARBITRAGE_TEACHER_2": f"{second}/v1",
         "ARBITRAGE_NOTIFY_URL": f"{first}/notify",

@@ -297,7 +297,7 @@ class S3Bucket:
                     return None
                 failure = told(f"s3://{self._name}/{key}", error)
                 if not failure.passing or attempt == _TRIES - 1:
-                    raise failure from error
+                    raise failure from None  # stores repeat tokens in what they say
                 time.sleep(random.uniform(0, min(_LONGEST_WAIT_S, 0.2 * 2**attempt)))  # noqa: S311
         raise AssertionError("unreachable")
 

@@ -57,13 +57,25 @@ class CommitLog:
                 raise self._damaged(f"entry {entry['number']} of its commit log was overwritten")
             if entry["whole"]:
                 self.state, self._whole = State(), entry["number"]
-            self.state.apply(map(Change.from_json, entry["changes"]))
+            self.state.apply(self._own(entry["changes"]))
             self.number, self.writer = entry["number"], entry["writer"]
         if self.number < head["number"]:
             raise self._damaged(
                 f"entry {self.number + 1} of its commit log is gone, which went up to "
                 f"{head['number']}"
             )
+
+    def _own(self, data: Iterable[Any]) -> list[Change]:
+        """An entry's changes; DamagedRunError for objects of others: who can write to the log must
+        not read by our rights."""
+        changes = [Change.from_json(change) for change in data]
+        for change in changes:
+            if change.piece is not None and not change.piece.key.startswith(self._place.key("")):
+                raise DamagedRunError(
+                    f'"{self._place}" names an object outside of it: "{change.piece.key}".',
+                    mend="Trust nothing in that place, or start another run with --new.",
+                )
+        return changes
 
     def commit(self, changes: Iterable[Change], writer: str) -> list[str]:
         """Add an entry; returns the keys that no file uses any more.
@@ -101,7 +113,7 @@ class CommitLog:
         entry = self._read(self._key(number))
         if entry is not None and entry["writer"] == writer:
             if not entry["whole"]:
-                self.state.apply(map(Change.from_json, entry["changes"]))
+                self.state.apply(self._own(entry["changes"]))
             self.number, self.writer = number, writer
             raise StorageError(
                 f'"{self._place}": the answer to commit {number} was lost, which is there.',

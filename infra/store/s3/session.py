@@ -88,4 +88,4 @@ def _client(storage: Storage, block: _Pairs, _environment: _Pairs) -> Any:
             aws_session_token=keys.get("session_token"),
         )
     except (botocore.exceptions.BotoCoreError, ValueError) as error:
-        raise told(storage.endpoint_url or "s3", error) from error
+        raise told(storage.endpoint_url or "s3", error) from None

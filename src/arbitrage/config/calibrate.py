@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from arbitrage.config.coherence import objective_measures
 from arbitrage.config.plugins import Strict
+from arbitrage.reach import Reach
 
 
 class CalibrateConfig(Strict):
@@ -27,7 +30,7 @@ class CalibrateConfig(Strict):
     kind: str | None = Field(
         None, description="learned, nearest, cluster or fixed; default: router.kind, else learned."
     )
-    artefact: str | None = Field(
+    artefact: Annotated[str | None, Reach.WRITE] = Field(
         None, description="Folder of the artefact in use; default: router.artefact."
     )
     max_loss: float = Field(

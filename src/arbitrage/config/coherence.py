@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from arbitrage import registry
 from arbitrage.config.plugins import located
+from arbitrage.config.ray import check_over_processes
 from arbitrage.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def check_coherence(config: RunConfig) -> None:
                 greedy,
             )
     _check_budget(config)
+    check_over_processes(config)
     _check_router(config, names)
     measures = measured_columns(config)
     for measure in objective_measures(getattr(config.router.params, "reward", None)):

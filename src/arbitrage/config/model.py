@@ -18,13 +18,18 @@ from pydantic import (
 from arbitrage import registry
 from arbitrage.config.calibrate import CalibrateConfig
 from arbitrage.config.coherence import check_coherence
+from arbitrage.config.parent import ParentConfig, check_parent_config
 from arbitrage.config.plugins import Open, Strict, find_entry, plugin_params
 from arbitrage.config.prices import TokenPrice
+from arbitrage.config.ray import RayOptions
 from arbitrage.config.rewards import RewardsConfig
 from arbitrage.config.select import SelectConfig
+from arbitrage.config.storable import check_storable
 from arbitrage.config.storage import Storage
 from arbitrage.keys import hash_of
 from arbitrage.languages import normalise_tag
+from arbitrage.reach import Reach
+from arbitrage.secrets import KeyVariable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Cost = Annotated[
@@ -35,7 +40,7 @@ Cost = Annotated[
 # Keys that say how fast or from where a run is served, not what it asks for: changing one of them
 # leaves a run the same run.
 _OPERATIONAL = {
-    "run": {"runner", "workers", "max_failed_share", "output", "storage"}
+    "run": {"runner", "workers", "max_failed_share", "output", "storage", "ray"}
     | {"budget_usd", "budget_requests", "budget_tokens"},
     "teachers": {
         "base_url",
@@ -61,7 +66,7 @@ class RunSection(Strict):
 
     name: Name = Field("run", description="First part of the default run id.")
     seed: int = Field(0, ge=0, description="Fixes routing draws and the seeds sent to teachers.")
-    output: str = Field(
+    output: Annotated[str, Reach.WRITE] = Field(
         "runs", min_length=1, description="What run folders are made in: a path, or s3://..."
     )
     storage: Storage | None = Field(
@@ -69,7 +74,10 @@ class RunSection(Strict):
     )
     shard_size: int = Field(1000, ge=1, le=1_000_000, description="Prompts per shard.")
     samples: int = Field(1, ge=1, le=1000, description="Samples k per prompt and drawn teacher.")
-    runner: Literal["threads"] = Field("threads", description="Where shards run.")
+    runner: Literal["threads", "ray"] = Field(
+        "threads", description="Where shards run: in this process, or over a Ray cluster."
+    )
+    ray: RayOptions | None = Field(None, title="Ray", description="The cluster, for runner ray.")
     workers: int = Field(2, ge=1, le=256, description="Shards in work at the same time.")
     max_failed_share: float = Field(
         0.01, ge=0, le=1, description="Failed share of the requests above which a run falls short."
@@ -88,7 +96,9 @@ class RunSection(Strict):
 class PromptsConfig(Strict):
     """[prompts]: where prompts come from and which columns hold what."""
 
-    source: str | list[str] = Field(description="Path, glob, s3:// or hf:org/name; or several.")
+    source: Annotated[str | list[str], Reach.READ] = Field(
+        description="Path, glob, s3:// or hf:org/name; or several."
+    )
     text: str | None = Field(None, description='"column:NAME" of the prompt text.')
     messages: str | None = Field(None, description='"column:NAME" of chat messages.')
     id: str | None = Field(None, description='"column:NAME" of the prompt id.')
@@ -162,11 +172,13 @@ class TeacherConfig(Open):
     name: Name
     backend: str
     model: str | None = Field(None, description="The model's name at the server; default: name.")
-    base_url: str | None = None
-    base_urls: list[str] | None = Field(
+    base_url: Annotated[str | None, Reach.SERVER] = None
+    base_urls: Annotated[list[str] | None, Reach.SERVER] = Field(
         None, min_length=1, description="Several servers of the same model, instead of base_url."
     )
-    api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
+    api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
+        None, description="Environment variable that holds the key."
+    )
     precision: str | None = Field(None, description="For example bf16, fp8, awq-int4.")
     family: str | None = Field(None, description="Of the model, such as qwen; default: its name's.")
     languages: list[str] | None = Field(None, description="Tags it may answer in; default: all.")
@@ -282,6 +294,7 @@ class RunConfig(Strict):
     views: dict[str, dict[str, Any]] = Field(default_factory=_sft_alone)
     calibrate: CalibrateConfig | None = None
     rewards: RewardsConfig | None = None
+    parent: ParentConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -306,7 +319,9 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> RunConfig:
+        check_storable(self.model_dump(mode="json", exclude_none=True))
         check_coherence(self)
+        check_parent_config(self)
         return self
 
     @cached_property

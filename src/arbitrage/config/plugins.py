@@ -12,15 +12,16 @@ from arbitrage.registry import Entry, Registry
 
 
 class Strict(BaseModel):
-    """A section in which an unknown key is an error."""
+    """A section in which an unknown key is an error. Values, which may be secrets written into the
+    wrong place, are in no error's text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Open(BaseModel):
     """A section with the common keys declared and a plug-in's keys as extras, checked later."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     @property
     def extras(self) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def plugin_params(
             )
             for item in error.errors()
         ]
-        raise ValidationError.from_exception_data(entry.name, details) from error
+        raise ValidationError.from_exception_data(entry.name, details, hide_input=True) from None
     return params
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import Field, field_validator, model_validator
 
 from arbitrage.config.coherence import objective_measures
 from arbitrage.config.plugins import Strict
-
-Objective = str | dict[str, float]
+from arbitrage.config.select import Objective
+from arbitrage.reach import Reach
 
 AUDIT_FORMAT, AUDIT_KIND = 1, "reward-audit"
 
@@ -45,7 +45,7 @@ class AuditRead(Strict):
 class RewardsConfig(Strict):
     """Keys of [rewards]: where a reward may route and pick, and who may judge whom."""
 
-    audit: str | list[str] | None = Field(
+    audit: Annotated[str | list[str] | None, Reach.READ] = Field(
         None, description="audit.json of `arbitrage audit-reward -o`, or several."
     )
     floor: float = Field(
@@ -78,6 +78,15 @@ class RewardsConfig(Strict):
                 raise ValueError("a table of weights is empty; name a measure")
         return value
 
+    @model_validator(mode="after")
+    def _an_audit_for_the_floor(self) -> RewardsConfig:
+        changed = [name for name in _OF_AUDITS if getattr(self, name) != _default(name)]
+        if changed and self.audit is None:
+            raise ValueError(
+                f"{', '.join(changed)} does nothing without an audit. Name one: rewards.audit"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _reads_the_audit(cls, values: Any) -> Any:
@@ -89,6 +98,14 @@ class RewardsConfig(Strict):
         if isinstance(known, Mapping) and known.get("paths") == paths:
             return values  # a stored config carries what was read when its run began
         return {**values, "audited": read_audits([str(path) for path in paths])}
+
+
+# Keys that say what follows from an audit.
+_OF_AUDITS = ("floor", "unaudited", "instead", "otherwise")
+
+
+def _default(name: str) -> Any:
+    return RewardsConfig.model_fields[name].default
 
 
 def read_audits(paths: list[str]) -> dict[str, Any]:
@@ -113,7 +130,10 @@ def read_audits(paths: list[str]) -> dict[str, Any]:
                 "`arbitrage audit-reward -o DIR` wrote"
             )
         hashes.append(sha256(data).hexdigest())
-        rewards += [_reward(item, content["filters"]) for item in content["rewards"]]
+        try:
+            rewards += [_reward(item, content["filters"]) for item in content["rewards"]]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f'the audit "{path}" is damaged: {error!r}. Make it anew') from None
     return {"paths": paths, "sha256": hashes, "rewards": rewards}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from arbitrage.config.plugins import Strict
+from arbitrage.reach import Reach
 
 
 class Storage(Strict):
@@ -16,17 +18,19 @@ class Storage(Strict):
     role; or in a Prefect Secret block.
     """
 
-    endpoint_url: str | None = Field(
+    endpoint_url: Annotated[str | None, Reach.SERVER] = Field(
         None, description="Address of the store; default: AWS_ENDPOINT_URL, else AWS."
     )
     region: str | None = Field(None, description="Region; default: as the profile says.")
-    profile: str | None = Field(None, description="Profile of the AWS config files.")
-    secret_block: str | None = Field(
+    profile: Annotated[str | None, Reach.PROFILE] = Field(
+        None, description="Profile of the AWS config files."
+    )
+    secret_block: Annotated[str | None, Reach.BLOCK] = Field(
         None,
         description="Prefect Secret block with access_key_id, secret_access_key; or "
         "aws-credentials/NAME, minio-credentials/NAME.",
     )
-    work_folder: str | None = Field(
+    work_folder: Annotated[str | None, Reach.WRITE] = Field(
         None, description="Local folder that runs are worked on in; default: in ~/.cache."
     )
     upload_every_s: float = Field(

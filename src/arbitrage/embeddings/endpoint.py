@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from arbitrage.embeddings.base import Embedder, Vectors
 from arbitrage.embeddings.params import EndpointParams
 from arbitrage.errors import EmbeddingError, EndpointError
+from arbitrage.secrets import secret_from
 from arbitrage.wire import Address, post_json
 
 _VERSION = 1
@@ -103,7 +103,7 @@ class Endpoint(Embedder):
     def _address(self, texts: int) -> Address:
         params = self.params
         name = params.api_key_env
-        secret = os.environ.get(name, "") if name else ""
+        secret = secret_from(name) if name else ""
         if name and not secret:
             raise EmbeddingError(
                 f"the environment variable {name} is not set or empty.",

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from arbitrage.reach import Reach
+from arbitrage.secrets import KeyVariable
+
 
 class _Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +51,9 @@ class SentenceTransformersParams(_Params):
     """Any sentence-transformers model; needs the extra `[sentence-transformers]`."""
 
     kind: Literal["sentence_transformers"] = "sentence_transformers"
-    model: str = Field(min_length=1, description="A folder, or a name at Hugging Face.")
+    model: Annotated[str, Reach.MODEL] = Field(
+        min_length=1, description="A folder, or a name at Hugging Face."
+    )
     prompt: str = Field("", description='Put before each text, as "query: " for e5 models.')
     device: str | None = Field(None, description='"cpu", "cuda" ...; default: the library\'s own.')
     batch: int = Field(32, ge=1, le=4096, description="Texts embedded at once.")
@@ -58,12 +63,16 @@ class EndpointParams(_Params):
     """`/v1/embeddings` of an OpenAI-compatible server, such as vLLM."""
 
     kind: Literal["endpoint"] = "endpoint"
-    base_url: str = Field(pattern=r"^https?://", description="Address, with its /v1.")
+    base_url: Annotated[str, Reach.SERVER] = Field(
+        pattern=r"^https?://", description="Address, with its /v1."
+    )
     model: str = Field(min_length=1, description="The model's name at the server.")
     revision: str = Field("", description="Name of the weights, where the model's is not enough.")
     dimensions: int | None = Field(None, ge=1, description="Asked for; default: the model's own.")
     prompt: str = Field("", description='Put before each text, as "query: " for e5 models.')
-    api_key_env: str | None = Field(None, description="Environment variable that holds the key.")
+    api_key_env: Annotated[KeyVariable | None, Reach.KEY] = Field(
+        None, description="Environment variable that holds the key."
+    )
     batch: int = Field(64, ge=1, le=2048, description="Texts in one request.")
     max_characters: int = Field(8_000, ge=1, description="Read of one text, from its start.")
     timeout_s: float = Field(60.0, gt=0, description="For each pause of a server.")

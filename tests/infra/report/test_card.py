@@ -119,3 +119,31 @@ def test_the_card_says_why_pairs_are_pairs_and_whose_answers_are_chosen(run, man
         "| `all` | 8 | 1.50 | 0.5 | `best_worst` 6, `near_tie` 2 | `alpha` 75 %, `beta` 25 % |",
     ):
         assert words in card
+
+
+def test_the_card_says_why_each_pair_is_a_pair_and_which_round_came_before(tmp_path, manifest):
+    held = {
+        "rows": 3,
+        "chosen_characters": 30,
+        "rejected_characters": 20,
+        "margin": 1.5,
+        "policies": {"best_worst": 2, "in_language": 1},
+        "rejected_as": {"translated": 1},
+        "rounds": {"newer_chosen": 3},
+        "teachers": {"alpha": 3},
+    }
+    manifest["views"]["preference"] = {"rows": 3, "files": [], "summary": {"tr": held}}
+    settings = {"policy": ["best_worst", "in_language"], "max_length_ratio": 2.0, "min_margin": 0.5}
+    manifest["config"]["views"] = {"preference": settings}
+    before = {"run_id": "round-1", "sha256": "f" * 64, "student": "alpha", "shared_prompts": 1234}
+    manifest["parent"] = {**before, "before": [{"run_id": "round-0"}]}
+    card = render_card(tmp_path, manifest)
+    assert "| `best_worst` | 2 | the widest margin of the prompt first" in card
+    assert "| `translated` | 1 | the rejected answer is by a teacher whose answers" in card
+    assert "| `newer_chosen` | 3 | chosen from this run, rejected from its parent |" in card
+    assert "The rewards differ by at least 0.5. The longer side has at most 2.0 times" in card
+    assert "The rejected side may have been filtered." in card
+    assert (
+        "| round before | `round-1`, manifest `ffffffffffff`; the teacher `alpha` was trained on "
+        "its views; 1,234 prompts in common; before it `round-0` |" in card
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from arbitrage.infra.report.counts import count_shard
 from arbitrage.infra.report.html import render_report
-from arbitrage.infra.report.measured import count_run, route_shares, samples
+from arbitrage.infra.report.measured import count_run, samples
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -52,7 +52,8 @@ def test_what_models_wrote_is_escaped_and_isolated(page):
 def test_the_page_needs_nothing_from_outside(page):
     outline = Outline(page)
     for _, attrs in outline.tags:
-        assert not {"src", "href", "srcset", "onload", "onclick"} & set(attrs)
+        assert not {"src", "srcset", "onload", "onclick"} & set(attrs)
+        assert (attrs.get("href") or "./").startswith("./")
     assert "url(" not in page
     assert "@import" not in page
 
@@ -96,12 +97,6 @@ def test_an_empty_run_still_renders(tmp_path):
     assert "0 requested" in " ".join("".join(Outline(render_report(tmp_path, {})).text).split())
 
 
-def test_route_shares_add_up_to_one_in_each_language(run):
-    shares = route_shares(run)
-    assert shares["ar"] == {"alpha": 0.5, "beta": 0.5}
-    assert shares["ja"] == {"alpha": 1.0}
-
-
 def test_samples_prefer_short_texts_and_cut_long_ones(run, decided):
     from arbitrage.infra.store.files import Folder
 
@@ -115,3 +110,19 @@ def test_samples_prefer_short_texts_and_cut_long_ones(run, decided):
     assert found["ar"] == "قصير"
     assert len(found["hi"]) <= 322
     assert found["hi"].endswith("ि…")
+
+
+def test_links_lead_to_the_files_of_the_run_folder_and_nowhere_else(run, manifest):
+    files = [{"path": "candidates/part-00000.arrow", "rows": 8, "bytes": 2_000_000}]
+    manifest["shards"] = [{"shard": 0, "files": files}]
+    outline = Outline(render_report(run, manifest))
+    found = {attrs["href"] for tag, attrs in outline.tags if tag == "a"}
+    assert found == {"./candidates/part-00000.arrow", "./views/sft/", "./views/preference/"}
+    assert (run / "candidates" / "part-00000.arrow").exists()
+    assert "2.0 MB" in "".join(outline.text)
+
+
+def test_every_score_is_drawn_and_the_routing_has_its_heat_map(page):
+    titles = [text for text in Outline(page).text if " by language" in text or "by teacher" in text]
+    assert "length.words by language" in titles
+    assert "Share of each language's draws, by teacher" in titles

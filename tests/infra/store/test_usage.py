@@ -78,3 +78,12 @@ def test_answers_without_counts_are_said(tmp_path):
     log.record(_request(), [Completion(0, "x", usage=Usage()), Completion(1, "y")])
     log.close()
     assert read_usage(tmp_path)["a"]["untold"] == 1
+
+
+def test_two_processes_that_begin_together_write_two_segments(tmp_path, monkeypatch):
+    _record(tmp_path, 1)
+    # Both count the same segments, as two processes in the same moment do.
+    monkeypatch.setattr(type(tmp_path), "glob", lambda path, pattern: iter(()))
+    _record(tmp_path, 2)
+    monkeypatch.undo()
+    assert read_usage(tmp_path)["a"]["requests"] == 3

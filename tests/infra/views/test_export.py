@@ -19,7 +19,14 @@ COLUMNS = {
     ("sft", "axolotl"): ["messages"],
     ("sft", "llamafactory"): ["messages"],
     ("sft", "openrlhf"): ["input"],
-    ("sft", "verl"): ["data_source", "prompt", "ability", "reward_model", "extra_info"],
+    ("sft", "verl"): [
+        "data_source",
+        "prompt",
+        "ability",
+        "reward_model",
+        "extra_info",
+        "messages",
+    ],
     ("preference", "trl"): ["prompt", "chosen", "rejected"],
     ("preference", "axolotl"): ["messages", "chosen", "rejected"],
     ("preference", "llamafactory"): ["messages", "chosen", "rejected"],
@@ -127,6 +134,7 @@ def test_verl_rows_carry_the_reference_or_ask_for_a_reward_model(run, tmp_path):
     answered = rows_of(export_view(run, "sft", "parquet", "verl", tmp_path / "sft")).to_pylist()
     assert all(row["reward_model"]["ground_truth"].endswith("good") for row in answered)
     assert [turn["role"] for turn in answered[0]["prompt"]] == ["user"]
+    assert [turn["role"] for turn in answered[0]["messages"]] == ["user", "assistant"]
 
 
 def test_what_does_not_fit_is_refused_with_what_does(run, tmp_path):

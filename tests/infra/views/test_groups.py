@@ -248,3 +248,25 @@ def test_ranks_within_a_language_do_not_depend_on_how_shards_are_cut(parts):
     for tag, value, rank in zip(tags, values, ranks, strict=True):
         mine = values[tags == tag]
         assert rank == pytest.approx(np.mean(mine < value) + np.mean(mine == value) / 2)
+
+
+def test_a_translated_prompt_is_marked_as_its_metadata_say(build, make_view):
+    told = ['{"translated": true}', '{"translated": false}', '{"translated": ["x"]}', None]
+    prompts = build.prompts(
+        [build.prompt(f"p{i}", metadata=metadata) for i, metadata in enumerate(told)]
+    )
+    candidates = build.candidates([build.candidate(f"c{i}", f"p{i}") for i in range(4)])
+    view = make_view("sft", markers=["translated"])
+    table = made(view, (prompts, candidates, np.ones(4)))
+    assert table["translated"].to_pylist() == ["yes", "no", None, None]
+
+
+@pytest.mark.parametrize("name", ["preference", *GROUPED])
+def test_a_run_whose_rewards_all_tie_or_that_has_one_language_is_a_run_like_others(
+    build, make_view, name
+):
+    tied = made(make_view(name), shard(build, [(i % 2, f"t{i}", True, 1.0) for i in range(8)]))
+    assert tied.num_rows == {"preference": 0, "kto": 0, "rloo": 2, "offpolicy": 8}[name]
+    one = made(make_view(name), shard(build, [(i % 2, f"t{i}", True, float(i)) for i in range(8)]))
+    assert one.num_rows == {"preference": 2, "kto": 8, "rloo": 2, "offpolicy": 8}[name]
+    assert set(one["language"].to_pylist()) == {"en"}

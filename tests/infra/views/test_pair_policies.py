@@ -225,3 +225,77 @@ def test_a_teacher_that_always_wins_keeps_only_its_share(build, make_view):
     view = settled(make_view("preference", max_teacher_share=0.5), one)
     assert Counter(view.rows(*one)["chosen_teacher"].to_pylist()) == {"a": 1, "b": 1}
     assert view.facts() == {"pairs_before_caps": 3, "dropped": {"max_teacher_share": {"tr": 1}}}
+
+
+def test_a_prompt_that_a_limit_left_out_makes_no_pair(build, make_view):
+    """What [select] chose of p0 is gone by its limit; of p1 it chose the second best answer."""
+    drawn = [(p, "a", f"{p} {i}", True, float(-i)) for p in (0, 1) for i in range(3)]
+    prompts, candidates, rewards = shard(build, drawn)
+    chosen = pa.array([False] * 4 + [True, False])
+    candidates = candidates.set_column(candidates.column_names.index("chosen"), "chosen", chosen)
+    for policy in POLICIES:
+        view = make_view("preference", policy=policy, pairs_per_prompt=9)
+        assert set(view.rows(prompts, candidates, rewards)["prompt_id"].to_pylist()) == {"p1"}
+    view = make_view("preference", chosen_side="chosen", pairs_per_prompt=9)
+    (pair,) = view.rows(prompts, candidates, rewards).to_pylist()
+    assert (pair["chosen_id"], pair["rejected_id"], pair["chosen_rank"]) == ("c4", "c5", 2)
+    random = make_view("preference", chosen_side="chosen", policy="best_random")
+    assert random.rows(prompts, candidates, rewards)["chosen_id"].to_pylist() == ["c4"]
+
+
+def test_pairs_by_language_say_whether_the_rejected_side_is_confused_or_translated(
+    build, make_view
+):
+    drawn = [
+        (0, "a", "merhaba", True, 3.0),
+        (0, "b", "hello", False, 1.0),
+        (0, "c", "selam", True, 2.0),
+    ]
+    prompts, candidates, rewards = shard(build, drawn)
+    match = pa.array([1.0, 0.0, 1.0], pa.float32())
+    candidates = candidates.append_column("language_id.match", match)
+    view = make_view(
+        "preference",
+        policy=["in_language", "best_worst"],
+        pairs_per_prompt=5,
+        include_filtered=True,
+        translated=("c",),
+    )
+    pairs = view.rows(prompts, candidates, rewards).to_pylist()
+    assert {
+        (row["policy"], row["rejected_id"], row["chosen_id"], row["rejected_as"]) for row in pairs
+    } == {
+        ("in_language", "c1", "c0", "confused"),
+        ("in_language", "c2", "c0", "translated"),
+        ("best_worst", "c1", "c2", None),
+    }
+
+
+def test_another_sample_of_the_same_teacher_is_never_anothers(build, make_view):
+    drawn = [(0, "a", "one", True, 9.0), (0, "b", "two", True, 5.0), (0, "b", "three", True, 4.0)]
+    rows = make_view("preference", policy="same_teacher").rows(*shard(build, drawn)).to_pylist()
+    assert [(row["chosen_id"], row["rejected_id"]) for row in rows] == [("c1", "c2")]
+    assert (
+        make_view("preference", policy="same_teacher").rows(*shard(build, drawn[:2])).num_rows == 0
+    )
+
+
+@QUIET
+@given(drawn=st.lists(CANDIDATE, max_size=24), rounds=st.sampled_from(["newer", "any"]))
+def test_across_rounds_no_pair_is_of_the_parent_alone(build, make_view, drawn, rounds):
+    prompts, candidates, rewards = shard(build, drawn)
+    older = np.arange(len(drawn)) % 3 == 0
+    runs = np.where(older, "first", "second").astype(object)
+    candidates = candidates.append_column("of_parent", pa.array(older, pa.bool_()))
+    candidates = candidates.append_column("run_id", pa.array(runs, pa.string()))
+    view = make_view("preference", rounds=rounds, pairs_per_prompt=3)
+    table = view.rows(prompts, candidates, rewards)
+    table.validate(full=True)
+    of = dict(zip([f"c{i}" for i in range(len(drawn))], older.tolist(), strict=True))
+    for row in table.to_pylist():
+        sides = of[row["chosen_id"]], of[row["rejected_id"]]
+        assert sides != (True, True)
+        assert sides == (False, True) or rounds == "any"
+        names = {(False, True): "newer_chosen", (True, False): "older_chosen"}
+        assert row["rounds"] == names.get(sides, "same")
+        assert (row["chosen_run"] == "first", row["rejected_run"] == "first") == sides

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.infra.report.intervals import (
+from arbitrage.intervals import (
     bootstrap_means,
     linear_errors,
     normal_interval,
@@ -66,7 +66,7 @@ def test_nothing_measured_has_no_interval() -> None:
 
 
 def test_blocks_of_resamples_are_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arbitrage.infra.report.intervals._WEIGHTS_AT_ONCE", 10)
+    monkeypatch.setattr("arbitrage.intervals._WEIGHTS_AT_ONCE", 10)
     assert len(bootstrap_means(np.ones((4, 1)), np.ones((4, 1)), seed=0, resamples=7)) == 7
 
 

@@ -1,0 +1,77 @@
+"""[run.ray]: which Ray cluster shards run on, and what a run over several processes cannot hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator
+
+from arbitrage.config.plugins import Strict, located
+
+if TYPE_CHECKING:
+    from arbitrage.config.model import RunConfig
+
+# Backends whose teacher lives in the process that asks it, unless they are given an address.
+_IN_PROCESS = {"local", "vllm"}
+
+
+class RayOptions(Strict):
+    """[run.ray]: used where run.runner = "ray"."""
+
+    address: str = Field(
+        "local",
+        min_length=1,
+        description='"local" starts Ray for this run; "auto" or HOST:PORT joins a cluster.',
+    )
+    cpus_per_shard: float = Field(
+        1.0, gt=0, le=1024, description="CPUs a node must have free for a shard."
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _is_no_client(cls, value: str) -> str:
+        if "://" in value:
+            raise ValueError(
+                f'"{value}" is not an address of a cluster\'s head. Start the run on a machine of '
+                'the cluster and write "auto" or HOST:PORT; Ray Client (ray://) is not supported'
+            )
+        return value
+
+
+def check_over_processes(config: RunConfig) -> None:
+    """A validation error for what does not hold where every shard has a process of its own."""
+    if config.run.runner != "ray":
+        return
+    if config.run.output.startswith("s3://"):
+        raise located(
+            f'run.output = "{config.run.output}": with run.runner = "ray" all nodes write one '
+            "folder, so it must be on a file system that they share. Name such a folder, or set "
+            'run.runner = "threads".',
+            ("run", "output"),
+            config.run.output,
+        )
+    for key in ("budget_usd", "budget_requests", "budget_tokens"):
+        if getattr(config.run, key) is not None:
+            raise located(
+                f'run.{key} is counted in one process, and run.runner = "ray" has many. Leave it '
+                'out, or set run.runner = "threads".',
+                ("run", key),
+                getattr(config.run, key),
+            )
+    for index, teacher in enumerate(config.teachers):
+        served = teacher.base_url is not None or teacher.base_urls is not None
+        if teacher.backend in _IN_PROCESS and not served:
+            raise located(
+                f'"{teacher.name}" would be started once for each shard in work. Start its server '
+                'and give base_url, or set run.runner = "threads".',
+                ("teachers", index, "backend"),
+                teacher.backend,
+            )
+        if teacher.backend != "replay" and teacher.max_concurrency < config.run.workers:
+            raise located(
+                f'"{teacher.name}" may be asked {teacher.max_concurrency} things at a time, which '
+                f"cannot be divided among run.workers = {config.run.workers} shards. Raise the one "
+                "or lower the other.",
+                ("teachers", index, "max_concurrency"),
+                teacher.max_concurrency,
+            )
