@@ -35,9 +35,11 @@ def router_in_use(manifest: Mapping[str, Any]) -> str:
     for path in _cards(Path(str(place))):
         card = _read(path)
         if card is not None and card.get("sha256") == checksum:
-            page = path.with_name(_PAGE)
-            text = page.read_text("utf-8", "replace") if page.is_file() else None
-            return _shortened(render_router_card(card) if text is None else text)
+            # Not the page beside it, which whoever made the artefact may have written by hand.
+            try:
+                return _shortened(render_router_card(card))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                return f"The card of the router {name} does not hold what a card holds.\n"
     return (
         f"The router {name} is a fitted one. Its artefact, sha256 {code(checksum[:16])}, is no "
         f"longer in {code(str(place))}, so its card cannot be shown.\n"

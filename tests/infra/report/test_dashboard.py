@@ -103,21 +103,30 @@ def routed(place: Path, checksum: str) -> dict[str, Any]:
     return {"router": {"router": "learned@1", "params": params, "artefact_sha256": checksum}}
 
 
-def put(folder: Path, checksum: str, page: str) -> None:
+def put(folder: Path, checksum: str, kind: str) -> None:
+    training = {"rewards": 9, "prompts": 3, "languages": ["tr"], "notes": []}
+    card = {"kind": kind, "sha256": checksum, "training": training, "ranking": []}
     folder.mkdir(parents=True)
-    (folder / "card.json").write_bytes(orjson.dumps({"sha256": checksum}))
-    (folder / "card.md").write_text(page)
+    (folder / "card.json").write_bytes(orjson.dumps({**card, "settings": {}, "metrics": {}}))
+    (folder / "card.md").write_text("![whatever its maker wrote](http://x)")
 
 
 def test_the_card_is_that_of_the_runs_artefact_also_after_a_promotion(tmp_path: Path) -> None:
-    put(tmp_path / "in-use", "new", "# new")
-    put(tmp_path / "in-use" / "earlier" / "0001-old", "old", "# old")
-    assert router_in_use(routed(tmp_path / "in-use", "new")) == "# new"
-    assert router_in_use(routed(tmp_path / "in-use", "old")) == "# old"
+    put(tmp_path / "in-use", "new", "learned")
+    put(tmp_path / "in-use" / "earlier" / "0001-old", "old", "nearest")
+    new = router_in_use(routed(tmp_path / "in-use", "new"))
+    assert new.startswith("# Router `learned`")
+    assert "![" not in new
+    assert router_in_use(routed(tmp_path / "in-use", "old")).startswith("# Router `nearest`")
+
+
+def test_a_card_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_bytes(orjson.dumps({"sha256": "mine", "training": 3}))
+    assert "does not hold" in router_in_use(routed(tmp_path, "mine"))
 
 
 def test_an_artefact_that_is_gone_or_never_was_is_said(tmp_path: Path) -> None:
-    put(tmp_path / "in-use", "another", "# another")
+    put(tmp_path / "in-use", "another", "learned")
     assert "no longer in" in router_in_use(routed(tmp_path / "in-use", "mine"))
     assert "has no artefact" in router_in_use({"router": {"router": "uniform@1", "params": {}}})
 
