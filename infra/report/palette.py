@@ -16,7 +16,7 @@ def cividis(share: float) -> str:
     """The colour of 0 (dark blue) to 1 (yellow); what is beyond is drawn as the end.
 
     >>> cividis(0.0), cividis(0.05), cividis(7.0)
-    ('#00204d', '#00285c', '#ffea46')
+    ('#00204d', '#00295c', '#ffea46')
     """
     place = min(max(share, 0.0), 1.0) * (len(_STOPS) - 1)
     low = min(int(place), len(_STOPS) - 2)

@@ -114,7 +114,16 @@ def test_check_says_one_line_a_part_and_writes_nothing(
     parts = [line[6:].partition(":")[0] for line in lines]
     teachers = ["teacher alpha", "teacher beta"]
     filters = [f"filter {name}" for name in ("language_id", "length", "lexical_diversity")]
-    assert parts == ["config", "source", *teachers, "router", *filters, "output"]
+    assert parts == [
+        "config",
+        "source",
+        *teachers,
+        "router",
+        *filters,
+        "runner",
+        "rewards",
+        "output",
+    ]
     assert all(line.startswith("ok    ") for line in lines)
     assert list(tmp_path.iterdir()) == []
     findings = orjson.loads(arbitrage("check", toml, "--json").out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,13 @@ class Deployed:
             run_flow(self.flow, flow_run=started, return_type="state")
             return client.read_flow_run(started.id).state
 
+    def forget(self) -> None:
+        """The server is shared with tests that count deployments."""
+        from prefect import get_client
+
+        with get_client(sync_client=True) as client:
+            client.delete_deployment(self.id)
+
 
 @pytest.fixture
 def data(run_configs: ModuleType, tmp_path: Path) -> dict[str, Any]:
@@ -40,8 +48,10 @@ def data(run_configs: ModuleType, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def deployed(prefect_server: None, data: dict[str, Any]) -> Deployed:
-    return Deployed({"config": data})
+def deployed(prefect_server: None, data: dict[str, Any]) -> Iterator[Deployed]:
+    made = Deployed({"config": data})
+    yield made
+    made.forget()
 
 
 def test_without_a_policy_a_form_may_change_numbers_and_not_what_is_reached(

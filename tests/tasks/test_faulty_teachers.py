@@ -36,7 +36,7 @@ FAILING = {
     "too_long": "generate.prompt_too_long",
     "null_content": "generate.no_text",
 }
-HARMLESS = ("nan_logprobs", "wrong_model", "surrogates", "think", "reasoning")
+HARMLESS = ("nan_logprobs", "wrong_model", "surrogates", "think", "reasoning", "parrot")
 # One of the two samples of a request comes whole.
 HALF = ("fewer_choices", "null_content")
 
