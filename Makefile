@@ -89,12 +89,12 @@ test-detoxify: $(DETOXIFY)/.installed ## the Detoxify library on a small model w
 
 detoxify: $(DETOXIFY)/.installed ## torch for the CPU and the Detoxify library in .venv-detoxify (Linux x86-64, minutes, 1 GB)
 
-test-test-readers: $(READERS)/.installed ## the data set classes of axolotl, LLaMA-Factory, OpenRLHF and verl on our exports
+test-readers: $(READERS)/.installed ## the data set classes of axolotl, LLaMA-Factory, OpenRLHF and verl on our exports
 	@$(ENV) HF_HUB_OFFLINE=1 $(READERS)/bin/python -m pytest -rs -m readers tests/readers
 
 readers: $(READERS)/.installed ## those classes in .venv-readers, beside .venv-train (minutes, 1.3 GB)
 
-train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
+test-train: $(TRAIN)/.installed ## one step of TRL's trainers on every view, a tiny model on the CPU
 	@$(ENV) HF_HUB_OFFLINE=1 $(TRAIN)/bin/python -m pytest -rs -m train tests/train
 
 train: $(TRAIN)/.installed ## torch for the CPU and TRL in .venv-train (Linux x86-64, minutes, 1 GB)
