@@ -29,6 +29,7 @@ import synthetic
 from synthetic import batches, score_all
 
 from arbitrage.filters.lexical_diversity import mtld
+from arbitrage.filters.matching import RunFilter
 from arbitrage.filters.segmentation import words
 from arbitrage.registry import filters as registry
 
@@ -113,10 +114,20 @@ def mtld_figures(texts: list[str], languages: list[str], repeats: int) -> dict[s
     }
 
 
+def _of_texts_alone() -> list[str]:
+    """Filters that ask no server and look at one answer at a time."""
+    return [
+        entry.name
+        for entry in registry.entries()
+        if not issubclass(entry.plugin, RunFilter)
+        and not any(field.is_required() for field in entry.params.model_fields.values())
+    ]
+
+
 def main() -> int:
     parser = measured.parser(__doc__)
     parser.add_argument("--recorded", type=Path, default=synthetic.QUICKSTART, metavar="DIR")
-    parser.add_argument("--filters", nargs="+", default=registry.names(), metavar="NAME")
+    parser.add_argument("--filters", nargs="+", default=_of_texts_alone(), metavar="NAME")
     parser.add_argument("--documents", type=int, default=30_000, help="texts at most")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
