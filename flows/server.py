@@ -26,6 +26,7 @@ from arbitrage.errors import ArbitrageError, ConfigError
 from arbitrage.infra.interrupt import raise_if_stopping
 
 _STARTED_WITHIN_S = 120.0
+_AUTH_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 
 
@@ -64,6 +65,12 @@ def _check_configured(url: str) -> None:
         )
 
 
+def own_environment() -> dict[str, str]:
+    """Ours, without the password of another server: it would shut this one's own run out."""
+    ours = {key: value for key, value in os.environ.items() if key != _AUTH_VARIABLE}
+    return {**ours, "PREFECT_UI_ENABLED": "0"}
+
+
 @contextmanager
 def _server(log: IO[bytes]) -> Iterator[str]:
     port = _free_port()
@@ -72,7 +79,7 @@ def _server(log: IO[bytes]) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
-        env={**os.environ, "PREFECT_UI_ENABLED": "0"},
+        env=own_environment(),
         start_new_session=True,
     )
     try:
