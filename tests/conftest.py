@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import ipaddress
 import os
 import shutil
@@ -10,6 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -85,3 +87,26 @@ def prefect_server() -> Iterator[None]:
 
     with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(scope="session")
+def api_url(prefect_server: None) -> str:
+    """Address of the session's Prefect API, for child processes."""
+    from prefect.settings import PREFECT_API_URL
+
+    return str(PREFECT_API_URL.value())
+
+
+# Imported when a test asks, and not while tests are collected: they import much of the package.
+
+
+@pytest.fixture(scope="session")
+def run_configs() -> ModuleType:
+    """tests/run_configs.py."""
+    return importlib.import_module("run_configs")
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> ModuleType:
+    """tests/stand_in_server.py."""
+    return importlib.import_module("stand_in_server")

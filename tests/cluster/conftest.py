@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,26 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def run_configs() -> ModuleType:
-    """tests/run_configs.py."""
-    return importlib.import_module("run_configs")
-
-
-@pytest.fixture(scope="session")
-def stand_in() -> ModuleType:
-    """tests/stand_in_server.py."""
-    return importlib.import_module("stand_in_server")
-
-
-@pytest.fixture(scope="session")
-def api_url(prefect_server: None) -> str:
-    """Address of the session's Prefect API, for child processes."""
-    from prefect.settings import PREFECT_API_URL
-
-    return str(PREFECT_API_URL.value())
 
 
 class TwoNodes:

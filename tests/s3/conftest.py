@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,23 +34,6 @@ def moto(interpreter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def swift(interpreter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with object_stores.swift(interpreter, tmp_path_factory.mktemp("swift") / "s") as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def run_configs() -> ModuleType:
-    return importlib.import_module("run_configs")
-
-
-@pytest.fixture(scope="session")
-def stand_in() -> ModuleType:
-    return importlib.import_module("stand_in_server")
-
-
-@pytest.fixture(scope="session")
-def api_url(prefect_server: None) -> str:
-    from prefect.settings import PREFECT_API_URL
-
-    return str(PREFECT_API_URL.value())
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
 import time
 from importlib import util
@@ -35,12 +34,6 @@ from arbitrage.tasks.cluster.nodes import complaint
 from arbitrage.tasks.cluster.scorers import heavy_filters
 from arbitrage.tasks.cluster.shard import counts_since, stopping_when_told, tell_to_stop
 from arbitrage.tasks.running import check_runner
-
-
-@pytest.fixture(scope="module")
-def run_configs() -> ModuleType:
-    """tests/run_configs.py."""
-    return importlib.import_module("run_configs")
 
 
 @pytest.fixture

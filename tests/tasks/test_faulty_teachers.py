@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -39,18 +38,6 @@ FAILING = {
 HARMLESS = ("nan_logprobs", "wrong_model", "surrogates", "think", "reasoning", "parrot")
 # One of the two samples of a request comes whole.
 HALF = ("fewer_choices", "null_content")
-
-
-@pytest.fixture(scope="session")
-def run_configs() -> ModuleType:
-    """tests/run_configs.py."""
-    return importlib.import_module("run_configs")
-
-
-@pytest.fixture(scope="session")
-def stand_in() -> ModuleType:
-    """tests/stand_in_server.py."""
-    return importlib.import_module("stand_in_server")
 
 
 def _data(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -28,12 +27,6 @@ from arbitrage.tasks.labelling import (
     settled,
 )
 from arbitrage.tasks.rewards import reward_log_table
-
-
-@pytest.fixture(scope="module")
-def run_configs() -> ModuleType:
-    """tests/run_configs.py."""
-    return importlib.import_module("run_configs")
 
 
 @pytest.fixture(name="data")

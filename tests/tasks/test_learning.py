@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,11 +24,6 @@ from arbitrage.tasks.route import route_prompts
 from arbitrage.tasks.score import score_candidates
 
 BANDIT = {"kind": "bandit", "reward": "maximize:language_id.match", "lag": 2, "explore": 0.1}
-
-
-@pytest.fixture(scope="module")
-def run_configs() -> ModuleType:
-    return importlib.import_module("run_configs")
 
 
 @pytest.fixture(scope="module")

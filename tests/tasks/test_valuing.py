@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +16,6 @@ from arbitrage.routers.fit import fit_artefact
 from arbitrage.routers.off_policy import off_policy_value
 from arbitrage.routers.reward_log import reward_log_of
 from arbitrage.tasks.valuing import logged_run
-
-
-@pytest.fixture(scope="module")
-def run_configs() -> ModuleType:
-    return importlib.import_module("run_configs")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -55,12 +53,6 @@ def collected() -> Collected:
 @pytest.fixture
 def requests_for() -> Callable[..., Request]:
     return make_request
-
-
-@pytest.fixture(scope="session")
-def stand_in() -> ModuleType:
-    """tests/stand_in_server.py as a module."""
-    return importlib.import_module("stand_in_server")
 
 
 @pytest.fixture

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def run_configs() -> ModuleType:
-    """tests/run_configs.py as a module."""
-    return importlib.import_module("run_configs")
 
 
 @pytest.fixture(scope="session")

@@ -67,8 +67,14 @@ def test_who_takes_a_shard_over_waits_until_the_first_process_is_really_dead(
 
 
 def test_other_shards_are_free(tmp_path: Path, zombie: subprocess.Popen[str]) -> None:
-    with shard_held(Folder(tmp_path), 4):
-        pass
+    # A lock on the whole run would wait for ever: asked to stop, it raises instead.
+    giving_up = threading.Timer(20, stop.set)
+    giving_up.start()
+    try:
+        with shard_held(Folder(tmp_path), 4):
+            assert zombie.poll() is None
+    finally:
+        giving_up.cancel()
 
 
 def test_waiting_ends_when_the_run_is_asked_to_stop(
