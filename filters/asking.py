@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -80,9 +81,9 @@ class ServerParams(FilterParams):
         """Whether a score depends on the other answers to the prompt."""
         return False
 
+    @abstractmethod
     def asking(self, answers: int) -> Asking:
         """What is asked about so many answers to one prompt."""
-        raise NotImplementedError
 
     @property
     def price(self) -> TokenPrice | None:
