@@ -65,14 +65,12 @@ class Folder:
         return (self / name).exists()
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
-        """Sorted paths of the finished files below a folder."""
-        base = self / folder
-        if not base.is_dir():
-            return []
+        """Sorted paths of the finished files below a folder; what goes meanwhile is absent."""
         return sorted(
-            str(path.relative_to(self.root))
-            for path in base.rglob("*")
-            if path.is_file() and path.name.endswith(suffix) and _TEMPORARY not in path.name
+            str(Path(place, name).relative_to(self.root))
+            for place, _, names in os.walk(self / folder, onerror=_unless_absent)
+            for name in names
+            if name.endswith(suffix) and _TEMPORARY not in name
         )
 
     def write_bytes(self, name: str, data: bytes) -> None:
@@ -137,8 +135,10 @@ class Folder:
 
     def remove_temporaries(self) -> None:
         """Drop what a killed writer left under temporary names."""
-        for path in self.root.rglob(f"*{_TEMPORARY}*"):
-            self.remove(str(path.relative_to(self.root)))
+        for place, _, names in os.walk(self.root, onerror=_unless_absent):
+            for name in names:
+                if _TEMPORARY in name:
+                    self.remove(str(Path(place, name).relative_to(self.root)))
 
     def make(self) -> None:
         """Create the folder and prove that it can be written."""
@@ -244,3 +244,9 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unless_absent(error: OSError) -> None:
+    """A folder that is not there, or no more, holds nothing; any other failure is raised."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

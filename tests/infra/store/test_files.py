@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,6 +67,30 @@ def test_leftovers_of_a_killed_writer_are_no_files_and_can_be_removed(tmp_path: 
     assert folder.names("prompts") == ["prompts/part-00000.arrow"]
     folder.remove_temporaries()
     assert len(list((tmp_path / "prompts").iterdir())) == 1
+
+
+def test_a_folder_removed_while_files_are_listed_is_absent(tmp_path: Path) -> None:
+    """As a shard's journal is, once it is scored, while the mirror looks for what has grown."""
+    folder = Folder(tmp_path)
+    folder.write_bytes("journal/stays/00000.frames", b"x")
+    done = threading.Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            for shard in range(20):
+                (tmp_path / f"journal/{shard:05d}").mkdir()
+            for shard in range(20):
+                folder.remove(f"journal/{shard:05d}")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(1_000):
+            assert folder.names("journal") == ["journal/stays/00000.frames"]
+    finally:
+        done.set()
+        other.join()
+    assert folder.names("nowhere") == []
 
 
 def test_an_output_below_a_file_is_refused_with_the_mend(tmp_path: Path) -> None:
