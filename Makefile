@@ -195,9 +195,12 @@ $(VLLM)/.weights: $(VLLM)/.installed tests/vllm/weights.py
 
 # What needs torch stands beside .venv and not in it, and sees what is in it: `make test` runs without.
 PURELIB    = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+# Not its path alone: what is installed there in place, as we are, is named by a .pth file of its own.
+SITE       = 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))'
+see        = $(1)/bin/python -c $(SITE) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
 BESIDE_PIP = $(@D)/bin/python -m pip --disable-pip-version-check -qq install --no-compile --no-deps
 BESIDE     = $(BIN)/python -m venv --clear $(@D) && \
-             $(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth" && \
+             $(call see,$(VENV)) && \
              { $(BESIDE_PIP) $(TORCH) 2>/dev/null || $(BESIDE_PIP) --index-url $(TORCH_INDEX) $(TORCH); }
 
 $(DETOXIFY)/.installed: $(VENV)/.dev requirements-detoxify.lock
@@ -216,8 +219,7 @@ $(TRAIN)/.installed: $(VENV)/.dev requirements-train.lock
 $(READERS)/.installed: $(TRAIN)/.installed requirements-readers.lock
 	@echo "Making $(READERS) with four trainers' readers (a minute, 0.3 GB) ..."
 	@$(BIN)/python -m venv --clear $(@D)
-	@for beside in $(TRAIN) $(VENV); do $$beside/bin/python -c $(PURELIB); done \
-	  > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(call see,$(TRAIN))
 	@$(BESIDE_PIP) --require-hashes -r requirements-readers.lock
 	@touch $@
 
@@ -239,7 +241,7 @@ $(DEPLOY)/.installed: $(VENV)/.dev requirements-deploy.lock
 $(BROWSER)/.installed: $(VENV)/.dev requirements-browser.lock
 	@echo "Making $(BROWSER) with Playwright (half a minute, 0.2 GB) ..."
 	@$(BIN)/python -m venv --clear $(@D)
-	@$(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(call see,$(VENV))
 	@$(BESIDE_PIP) --require-hashes -r requirements-browser.lock
 	@touch $@
 
@@ -247,7 +249,7 @@ $(BROWSER)/.installed: $(VENV)/.dev requirements-browser.lock
 $(RAY)/.installed: $(VENV)/.dev requirements-ray.lock
 	@echo "Making $(RAY) with Ray and prefect-ray (two minutes, 0.4 GB) ..."
 	@$(BIN)/python -m venv --clear $(@D)
-	@$(BIN)/python -c $(PURELIB) > "$$($(@D)/bin/python -c $(PURELIB))/beside.pth"
+	@$(call see,$(VENV))
 	@$(BESIDE_PIP) --require-hashes -r requirements-ray.lock
 	@$(@D)/bin/python -m compileall -q $(@D)/lib >/dev/null || true
 	@touch $@
