@@ -30,6 +30,7 @@ def registered(prefect_server: None, api_url: str) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", api_url)
         patch.setenv("ARBITRAGE_HOME", str(ROOT))
+        patch.setenv("ARBITRAGE_OUTPUT", "runs")
         patch.setenv("ARBITRAGE_TEACHER_1", "http://127.0.0.1:1/v1")
         patch.setenv("ARBITRAGE_TEACHER_2", "http://127.0.0.1:2/v1")
         patch.setenv("ARBITRAGE_NOTIFY_URL", "http://127.0.0.1:1/notify")

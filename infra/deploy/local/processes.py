@@ -110,7 +110,7 @@ def wait_until(
     said = log.read_text("utf-8", "replace").strip().splitlines()[-8:]
     happened = f"was not ready within {within_s:.0f} s" if process.is_alive() else "ended at once"
     raise ArbitrageError(
-        f"{process.name} {happened}. The end of {log}:\n  " + "\n  ".join(said),
+        f"{process.name} {happened}. The end of {log}:\n  " + "\n  ".join(said) + "\n",
         mend="Mend that, then `make down` and `make up`.",
     )
 
