@@ -25,7 +25,7 @@ from arbitrage.infra.deploy.local.processes import (
     Background,
     check_port,
     end,
-    free_port,
+    kept_port,
     start,
     wait_for,
 )
@@ -72,7 +72,7 @@ def up(
     # Others may pass through it, not look: PostgreSQL, where it runs as another user, does.
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o711)
-    ports = [free_port() for _ in TEACHERS]
+    ports = [kept_port(state / "ports.json", name) for name in TEACHERS]
     store = object_store(state, bucket) if bucket else None
     output = store.output if store else "runs"
     environment = _environment(root, state, port, ports) | {"ARBITRAGE_OUTPUT": output}
