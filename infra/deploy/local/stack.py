@@ -211,6 +211,8 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         # connections, or for its database, when it answers 500.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        # By which a run whose machine has died is told from one at work; 30 s is the least.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "arbitrage",
         "DO_NOT_TRACK": "1",
         "ARBITRAGE_HOME": str(root),
