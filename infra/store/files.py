@@ -66,12 +66,12 @@ class Folder:
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
         """Sorted paths of the finished files below a folder; what goes meanwhile is absent."""
-        return sorted(
-            str(Path(place, name).relative_to(self.root))
-            for place, _, names in os.walk(self / folder, onerror=_unless_absent)
-            for name in names
-            if name.endswith(suffix) and _TEMPORARY not in name
-        )
+        found = []
+        for place, folders, names in os.walk(self / folder, onerror=_unless_absent):
+            folders[:] = [name for name in folders if _TEMPORARY not in name]
+            paths = (Path(place, name) for name in names if _TEMPORARY not in name)
+            found += [str(path.relative_to(self.root)) for path in paths]
+        return sorted(name for name in found if name.endswith(suffix))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         def write(file: BinaryIO) -> None:
@@ -135,8 +135,8 @@ class Folder:
 
     def remove_temporaries(self) -> None:
         """Drop what a killed writer left under temporary names."""
-        for place, _, names in os.walk(self.root, onerror=_unless_absent):
-            for name in names:
+        for place, folders, names in os.walk(self.root, onerror=_unless_absent):
+            for name in [*folders, *names]:
                 if _TEMPORARY in name:
                     self.remove(str(Path(place, name).relative_to(self.root)))
 

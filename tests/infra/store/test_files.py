@@ -69,6 +69,20 @@ def test_leftovers_of_a_killed_writer_are_no_files_and_can_be_removed(tmp_path: 
     assert len(list((tmp_path / "prompts").iterdir())) == 1
 
 
+def test_a_folder_that_a_killed_writer_left_is_no_part_of_the_run_and_can_be_removed(
+    tmp_path: Path,
+) -> None:
+    """As a view is written: whole, in a folder beside its own."""
+    folder = Folder(tmp_path)
+    folder.write_bytes("views/sft/state.json", b"{}")
+    for leftover in ("views/sft.tmp-deadbeef", "views/sft.tmp-deadbeef-old"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "state.json").write_bytes(b"half")
+    assert folder.names("views") == ["views/sft/state.json"]
+    folder.remove_temporaries()
+    assert [path.name for path in (tmp_path / "views").iterdir()] == ["sft"]
+
+
 def test_a_folder_removed_while_files_are_listed_is_absent(tmp_path: Path) -> None:
     """As a shard's journal is, once it is scored, while the mirror looks for what has grown."""
     folder = Folder(tmp_path)
