@@ -8,6 +8,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -127,7 +128,9 @@ class Folder:
         for name in names:
             path = self / name
             if path.is_dir():
-                shutil.rmtree(path)
+                while path.is_dir():  # somebody else may be removing it as well
+                    with suppress(FileNotFoundError):
+                        shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
             if (watcher := watcher_of(self.root)) is not None:
@@ -166,7 +169,8 @@ class Folder:
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # it was never there, and why says more
+                temporary.unlink()
         self.tell(name)
         return result
 

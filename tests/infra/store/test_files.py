@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -111,3 +112,28 @@ def test_an_output_below_a_file_is_refused_with_the_mend(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"run\.output"):
         Folder(tmp_path / "file" / "runs").make()
+
+
+def test_a_folder_that_another_process_removes_at_the_same_time_is_gone_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two commands do that find a run finished whose work folder a kill has left."""
+    folder = Folder(tmp_path)
+    folder.write_bytes("unfinished/journal/00000/00000.frames", b"x")
+    folder.write_bytes("unfinished/run.json", b"{}")
+    removing = shutil.rmtree
+
+    def beside_another(path: Path) -> None:
+        monkeypatch.setattr(shutil, "rmtree", removing)
+        (path / "run.json").unlink()
+        raise FileNotFoundError(path / "run.json")
+
+    monkeypatch.setattr(shutil, "rmtree", beside_another)
+    folder.remove("unfinished")
+    assert not folder.exists("unfinished")
+
+
+def test_a_write_below_a_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Folder(tmp_path / "file").write_bytes("a.json", b"{}")
