@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -231,6 +232,23 @@ class HashingSink:
             self._hash.update(data)
         self._unhashed.clear()
         self._unhashed_bytes = 0
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Hand all of it to the system: of what does not fit a raw file takes a part, without error."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy of it where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
