@@ -42,6 +42,7 @@ def rank(
     Example: arbitrage router rank rewards.parquet --cost big=1.0 --cost small=0.2
     """
     from arbitrage.infra.report.router_card import render_ranking
+    from arbitrage.infra.store.files import Folder
     from arbitrage.infra.store.s3.carried import brought
     from arbitrage.routers.ranking import rank_teachers
     from arbitrage.routers.reward_log import read_reward_log
@@ -65,7 +66,8 @@ def rank(
         "variants": [item.to_json() for item in variants],
     }
     if page is not None:
-        page.write_text(render_ranking(found["ranking"], found["variants"]), encoding="utf-8")
+        text = render_ranking(found["ranking"], found["variants"])
+        Folder(page.parent).write_bytes(page.name, text.encode("utf-8", "replace"))
     if as_json:
         print_json(found)
         return
@@ -118,7 +120,7 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
                 f"{line.elo:.0f}",
             )
         table.add_section()
-    console.print(table)
+    console.print(table, markup=False)  # teachers of a log may be called anything
     for ranking in [*rankings[1:], rankings[0]]:
         console.print(ranking.says, highlight=False, markup=False, soft_wrap=True)
         for circle in ranking.transitivity.sure:
