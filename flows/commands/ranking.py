@@ -12,7 +12,7 @@ from rich.table import Table
 
 from arbitrage.config import load_config
 from arbitrage.errors import ConfigError, unknown_name
-from arbitrage.flows.commands.options import AsJson, print_json, wide_console
+from arbitrage.flows.commands.options import AsJson, interval, print_json, wide_console
 from arbitrage.flows.commands.routing import Log, Seed
 
 if TYPE_CHECKING:
@@ -113,9 +113,9 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
                 ranking.language if place == 0 else "",
                 f"{chosen} {line.teacher}",
                 f"{line.mean:.3g}",
-                _interval(line.ci95),
+                interval(line.ci95, 3),
                 f"{line.behind:.3g}" if place else "",
-                _interval(line.behind_ci95) if place else "",
+                interval(line.behind_ci95, 3) if place else "",
                 f"{line.strength:+.2f}",
                 f"{line.elo:.0f}",
             )
@@ -136,10 +136,6 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
         "Elo: mean over 100 orders.",
         highlight=False,
     )
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.3g} .. {bounds[1]:.3g}"
 
 
 def add_to(router: typer.Typer) -> None:

@@ -20,8 +20,10 @@ from arbitrage.infra.report.table import code, markdown_table
 from arbitrage.languages import base_language
 
 # The Hub's words: each power of ten below which a number is, and what it is then.
-_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
-_SIZES += ("1B<n<10B", "10B<n<100B", "100B<n<1T")
+_SIZES = (
+    *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"),
+    *("100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T"),
+)
 _FIRST_PARTS = ("prompts", "candidates")
 
 

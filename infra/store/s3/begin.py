@@ -7,7 +7,6 @@ import logging
 import uuid
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
@@ -189,8 +188,7 @@ def _begun(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None
     found = bucket.get(pointer(output, config.identity))
     if found is None:
         return None
-    content: dict[str, Any] = orjson.loads(found.data)
-    return output / content["run_id"]
+    return output / str(orjson.loads(found.data)["run_id"])
 
 
 def _forget_finished(bucket: Bucket, place: S3Place, config: RunConfig) -> None:
