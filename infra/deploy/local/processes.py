@@ -74,12 +74,16 @@ def end(process: Background) -> bool:
 
 
 def start_time(pid: int) -> str:
-    """When a process started, as `ps` tells it; empty where there is none, or only its remains."""
+    """When a process started, as `ps` tells it; empty where there is none, or only its remains.
+
+    In one language and time zone, whatever those of the shell are that asks.
+    """
     done = subprocess.run(  # noqa: S603
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
     )
     state, _, started = done.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else started.strip()

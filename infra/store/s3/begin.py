@@ -7,7 +7,6 @@ import logging
 import uuid
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 
@@ -130,6 +129,7 @@ def open_s3(
     """Open a run in an object store for writing; as `open_run_folder` says."""
     how, place = foresee_s3(config, run_id, new=new, output=output)
     if how == "finished":
+        _forget_finished(S3Bucket(place), place, config)
         return Opened(place.folder(), how, None, place=place)
     return Held(place, S3Bucket(place), config).open(config, decided_from)
 
@@ -140,10 +140,12 @@ def foresee_s3(
     """What `open_s3` would do, and with which run. Writes nothing; raises the same."""
     bucket = S3Bucket(output)
     if run_id is None:
-        place = None if new else _unfinished(bucket, output, config)
-        if place is not None:
-            return "continued", place
-        return "new", _fresh(bucket, output, config.run.name)
+        begun = None if new else _begun(bucket, output, config)
+        if begun is None:
+            return "new", _fresh(bucket, output, config.run.name)
+        # With a manifest: killed while what only an unfinished run needs was removed.
+        finished = bucket.get(begun.key(layout.MANIFEST)) is not None
+        return ("finished" if finished else "continued"), begun
     place = output / checked_id(run_id)
     manifest = bucket.get(place.key(layout.MANIFEST))
     started = has_log(bucket, place)
@@ -182,14 +184,18 @@ def pointer(output: S3Place, identity: str) -> str:
     return output.key(f"{_OWN}/unfinished-{mark}.json")
 
 
-def _unfinished(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
+def _begun(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
     found = bucket.get(pointer(output, config.identity))
     if found is None:
         return None
-    content: dict[str, Any] = orjson.loads(found.data)
-    place = output / content["run_id"]
-    finished = bucket.get(place.key(layout.MANIFEST)) is not None
-    return None if finished else place
+    return output / str(orjson.loads(found.data)["run_id"])
+
+
+def _forget_finished(bucket: Bucket, place: S3Place, config: RunConfig) -> None:
+    """Remove what a kill after the manifest left: the next run of the config is another one."""
+    if _begun(bucket, place.parent, config) == place:
+        remove_below(bucket, place.key(f"{layout.WORK}/"))
+        bucket.delete([pointer(place.parent, config.identity)])
 
 
 def _fresh(bucket: Bucket, output: S3Place, name: str) -> S3Place:

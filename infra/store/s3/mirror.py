@@ -22,7 +22,7 @@ from arbitrage.config.storage import Storage
 from arbitrage.errors import ArbitrageError, OutputError, RunConflictError
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.files import Folder, link_or_copy
 from arbitrage.infra.store.s3.bucket import Bucket
 from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.lease import Lease
@@ -211,7 +211,7 @@ class Mirror:
             copy.unlink(missing_ok=True)
             try:
                 size = path.stat().st_size
-                copy.hardlink_to(path)
+                link_or_copy(path, copy)
             except FileNotFoundError:
                 continue  # its shard was scored just now
             known = self._log.state.size(name)

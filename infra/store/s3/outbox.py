@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.store.files import cannot_write, link_or_copy
 
 # Written at the end, from what lies in the folder; or of this machine only.
 _LATER = {layout.MANIFEST, layout.CARD, layout.REPORT, layout.LOCK, layout.HOLDER}
@@ -58,7 +57,7 @@ class Outbox:
             self._count += 1
             copy = self.folder / f"{self._count:08d}"
             try:
-                _link(self._root / name, copy)
+                link_or_copy(self._root / name, copy)
             except OSError as error:
                 raise cannot_write(copy, error) from error
             self._events.append(Event(name, copy))
@@ -84,12 +83,3 @@ class Outbox:
     def remove(self) -> None:
         """Remove all of it, once the run is whole."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _link(source: Path, copy: Path) -> None:
-    try:
-        os.link(source, copy)
-    except FileNotFoundError:
-        raise
-    except OSError:  # a file system without links
-        shutil.copyfile(source, copy)

@@ -32,6 +32,14 @@ def test_another_process_with_the_same_id_is_left_alone() -> None:
     assert not processes.end(replace(mine, started="Mon Jan  1 00:00:00 2001"))
 
 
+def test_a_shell_in_another_time_zone_finds_the_same_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = processes.Background("me", os.getpid(), processes.start_time(os.getpid()))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert mine.is_alive()
+
+
 def test_one_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]
