@@ -100,22 +100,22 @@ def one_seed(log: RewardLog, seed: int, given: Any) -> dict[str, Matrix]:
 
 
 def rows_of(board: str, seeds: list[dict[str, Matrix]]) -> list[dict[str, Any]]:
-    last = -(len(seeds[0]["oracle"]) // 4)
+    return [row_of(board, name, seeds) for name in seeds[0]]
 
+
+def row_of(board: str, name: str, seeds: list[dict[str, Matrix]]) -> dict[str, Any]:
     def shown(what: Callable[[dict[str, Matrix]], Matrix]) -> str:
         return measured.over_draws(np.array([what(seed).mean() for seed in seeds]), "{:.4f}")
 
-    return [
-        {
-            "board": board,
-            "stream": name,
-            "mean reward": shown(lambda seed: seed[name]),
-            "last quarter": shown(lambda seed: seed[name][last:]),
-            "regret a prompt": shown(lambda seed: seed["oracle"] - seed[name]),
-            "less exp3": shown(lambda seed: seed[name] - seed["exp3"]),
-        }
-        for name in seeds[0]
-    ]
+    last = -(len(seeds[0]["oracle"]) // 4)
+    return {
+        "board": board,
+        "stream": name,
+        "mean reward": shown(lambda seed: seed[name]),
+        "last quarter": shown(lambda seed: seed[name][last:]),
+        "regret a prompt": shown(lambda seed: seed["oracle"] - seed[name]),
+        "less exp3": shown(lambda seed: seed[name] - seed["exp3"]),
+    }
 
 
 def plot(path: Path, board: str, seeds: list[dict[str, Matrix]]) -> None:
