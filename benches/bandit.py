@@ -87,6 +87,8 @@ def one_seed(log: RewardLog, seed: int, given: Any) -> dict[str, Matrix]:
         "exp3": {"algorithm": "exp3"},
         "bandit": {},
     }
+    if given.explore is not None:
+        streams[f"bandit, explore {given.explore:g}"] = {"explore": given.explore}
     if given.change:
         streams[f"bandit, discount {DISCOUNT}"] = {"discount": DISCOUNT}
     found = {
@@ -139,6 +141,7 @@ def main() -> None:
     options.add_argument("--shard", type=int, default=100, metavar="PROMPTS")
     options.add_argument("--fitted", nargs="*", default=["fixed"], metavar="ROUTER")
     options.add_argument("--change", action="store_true", help="teachers change places halfway")
+    options.add_argument("--explore", type=float, metavar="SHARE", help="and a bandit with this")
     options.add_argument("--plot", type=Path, metavar="FILE", help="SVG of the last board")
     given = options.parse_args()
     where = measured.machine()
