@@ -84,12 +84,14 @@ def one_draw(known: RewardLog, test: RewardLog, seed: int) -> dict[tuple[str, in
     return found
 
 
-def measured_board(name: str, log: RewardLog, draws: int) -> tuple[dict[Any, Matrix], list[Any]]:
+def measured_board(
+    name: str, log: RewardLog, draws: int, most: int
+) -> tuple[dict[Any, Matrix], list[Any]]:
     """Shares by (how, labels), float64 [draws], and the table's rows."""
     folds = modulo(log) if name in BY_TASK else grouped_folds(log.groups, FOLDS, 0)
     earned: dict[Any, Matrix] = defaultdict(lambda: np.full((draws, len(log)), np.nan))
-    ends = np.zeros((len(log), 2))
-    for fold in range(int(folds.max()) + 1):
+    ends = np.full((len(log), 2), np.nan)
+    for fold in range(min(most, int(folds.max()) + 1)):
         rows = np.flatnonzero(folds == fold)
         known, test = log.part(np.flatnonzero(folds != fold)), log.part(rows)
         base = PooledMeans.of(known.prompts.languages, known.rewards)
@@ -98,10 +100,12 @@ def measured_board(name: str, log: RewardLog, draws: int) -> tuple[dict[Any, Mat
         for draw in range(draws):
             for key, rewards in one_draw(known, test, 100 * draw + fold).items():
                 earned[key][draw, rows] = rewards
+    tested = np.flatnonzero(np.isfinite(ends[:, 0]))
+    ends = ends[tested]
     full = ends.mean(axis=0)
     final = float(full[0] - full[1])
     # A size that not every fold has the prompts for is left out.
-    gains = {key: found.mean(axis=1) - full[1] for key, found in earned.items()}
+    gains = {key: found[:, tested].mean(axis=1) - full[1] for key, found in earned.items()}
     gains = {key: found for key, found in gains.items() if np.isfinite(found).all()}
     rows = []
     for (how, size), gain in sorted(gains.items(), key=lambda item: (item[0][1], item[0][0])):
@@ -118,7 +122,7 @@ def measured_board(name: str, log: RewardLog, draws: int) -> tuple[dict[Any, Mat
                 else measured.over_draws(gain - gains[RANDOM, size], "{:+.4f}"),
             }
         )
-    drawn = resampled(ends, log.groups)
+    drawn = resampled(ends, [log.groups[row] for row in tested])
     low, high = drawn.interval(drawn.means[:, 0] - drawn.means[:, 1]) or (np.nan, np.nan)
     ending = {"drawn": "all", "labels": "all", "share of the final gain": "100%"}
     ending["over fixed with all"] = f"{final:+.4f} [{low:+.4f}, {high:+.4f}]"
@@ -143,6 +147,7 @@ def main() -> None:
     options.add_argument("--data", type=Path, required=True, metavar="DIR")
     options.add_argument("--board", action="append", choices=BOARDS, help="only this; repeatable")
     options.add_argument("--draws", type=int, default=6, metavar="N", help="of labels")
+    options.add_argument("--folds", type=int, default=FOLDS, metavar="N", help="test the first N")
     options.add_argument("--plot", type=Path, metavar="FILE", help="the shares as SVG")
     given = options.parse_args()
     where = measured.machine()
@@ -152,7 +157,7 @@ def main() -> None:
         log = BOARDS[name](given.data)
         if given.quick:
             log = log.part(np.arange(0, len(log), 5))
-        shares, found = measured_board(name, log, 2 if given.quick else given.draws)
+        shares, found = measured_board(name, log, 2 if given.quick else given.draws, given.folds)
         rows += found
         panels.append(panel_of(name, shares))
     if given.plot:
