@@ -18,6 +18,8 @@ from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.store import layout, open_run, raised
 from arbitrage.infra.store.begin import foresee
 from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.lineage import lineage_of
+from arbitrage.infra.store.open import FinishedRun
 from arbitrage.infra.store.verify import verify_run
 from arbitrage.tasks import score
 
@@ -69,6 +71,9 @@ def test_a_raised_budget_asks_for_the_rest_and_for_nothing_twice(
     assert told["manifest"] == first["sha256"]
     assert last["started_at"] == first["started_at"] <= told["at"] <= last["finished_at"]
     assert not (path / layout.WORK).exists()
+    page = (path / "report.html").read_text(encoding="utf-8")
+    assert "finished before: 14 requests," in page
+    assert "run.budget_requests 14 -&gt; 100" in page
     # The same rows as of a run that had the money from the beginning.
     whole = changed(data, {"run.budget_requests": None, "run.output": str(tmp_path / "whole")})
     assert stable_rows(path) == stable_rows(run_steps(parsed(whole)))
@@ -97,6 +102,17 @@ def test_a_budget_below_what_is_spent_is_refused_with_both_figures(
     assert "has spent 14 of 14 already" in str(refused.value)
     assert (path / layout.MANIFEST).read_bytes() == before
     assert server.stats.requests == 14
+
+
+def test_a_round_made_from_it_says_that_its_parent_has_grown(data: dict[str, Any]) -> None:
+    path = run_steps(parsed(data))
+    seen = open_run(path)
+    record = {"student": None, "before": [], "address": str(path)}
+    record |= {key: seen.manifest[key] for key in ("run_id", "sha256", "finished_at")}
+    child = FinishedRun(Folder(path.parent / "child"), {**seen.manifest, "parent": record})
+    assert [item.state for item in lineage_of(child)] == ["whole", "this run"]
+    run_steps(parsed(data, run__budget_requests=100))
+    assert [item.state for item in lineage_of(child)] == ["grown", "this run"]
 
 
 def test_a_run_without_its_work_folder_says_that_it_cannot_go_on(
