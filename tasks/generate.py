@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
+from arbitrage.config import RunConfig
 from arbitrage.infra.generation.budget import Budget
 from arbitrage.infra.generation.counts import GenerationCounts
 from arbitrage.infra.generation.death import Deaths, Handed
@@ -33,6 +34,7 @@ class Teachers:
     pool: TeacherPool
     usage: UsageLog
     purse: Purse
+    budget: Budget | None
 
 
 _opened: dict[str, Teachers] = {}
@@ -87,14 +89,17 @@ class BoardUpdates:
         self._finished, self._failed = finished, failed
 
 
-def shared_teachers(run: Run, processes: int = 1) -> Teachers:
-    """The teachers of a run, shared by all its shards in this process."""
+def shared_teachers(run: Run, processes: int = 1, lent: Budget | None = None) -> Teachers:
+    """The teachers of a run, shared by all its shards in this process.
+
+    `lent`: the budget that they are opened with, where it is not this process's own.
+    """
     with _lock:
         if run.uri not in _opened:
-            budget = _budget(run)
+            budget = lent or Budget.of(run.config.run, spent_before(run))
             pool = TeacherPool(divided(run.config.teachers, processes), budget=budget)
             usage = UsageLog(run.folder / layout.USAGE)
-            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget))
+            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget), budget)
         return _opened[run.uri]
 
 
@@ -108,15 +113,19 @@ def paying(run: Run) -> Iterator[Purse]:
         opened.usage.flush()
         return
     with closing(UsageLog(run.folder / layout.USAGE)) as usage:
-        yield Purse(usage, _budget(run))
+        yield Purse(usage, Budget.of(run.config.run, spent_before(run)))
 
 
-def _budget(run: Run) -> Budget | None:
-    """The run's budget, less what is in its usage log."""
-    replayed = {t.name for t in run.config.teachers if t.backend == "replay"}
+def spent_before(run: Run) -> dict[str, float]:
+    """What its usage log says that a run has spent of a budget."""
     before = dict((run.carried_planned() or {}).get("usage", {}))
-    used = merged_usage(before, read_usage(run.folder / layout.USAGE))
-    return Budget.of(run.config.run, spent({n: u for n, u in used.items() if n not in replayed}))
+    return paid(run.config, merged_usage(before, read_usage(run.folder / layout.USAGE)))
+
+
+def paid(config: RunConfig, used: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What that comes to, recordings left out: they are not asked."""
+    replayed = {teacher.name for teacher in config.teachers if teacher.backend == "replay"}
+    return spent({name: usage for name, usage in used.items() if name not in replayed})
 
 
 def rest_teachers(uri: str, names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -25,8 +26,7 @@ def shard_held(folder: Folder, shard: int) -> Iterator[None]:
 
     Raises InterruptedRunError where the run is asked to stop meanwhile.
     """
-    path = folder / layout.staged("locks", shard, "lock")
-    lock = FileLock(str(path), thread_local=False)
+    path, lock = _lock_of(folder, shard)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -42,6 +42,26 @@ def shard_held(folder: Folder, shard: int) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_let_go(folder: Folder, shard: int) -> bool:
+    """Whether no process holds a shard: who held it has ended, or died."""
+    path, lock = _lock_of(folder, shard)
+    if not path.exists():
+        return True
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    lock.release()
+    return True
+
+
+def _lock_of(folder: Folder, shard: int) -> tuple[Path, FileLock]:
+    path = folder / layout.staged("locks", shard, "lock")
+    return path, FileLock(str(path), thread_local=False)
 
 
 def is_held_elsewhere(folder: Folder) -> bool:

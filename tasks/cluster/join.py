@@ -21,6 +21,7 @@ from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run, attach
 from arbitrage.routers.drawing import built_router
 from arbitrage.routers.learning import LearningRouter
+from arbitrage.tasks.cluster.lending import budget_lent
 from arbitrage.tasks.cluster.nodes import check_nodes
 from arbitrage.tasks.cluster.scorers import scorers_on
 from arbitrage.tasks.cluster.shard import complete_shard_on_node, tell_to_stop
@@ -92,6 +93,7 @@ def shards_on_cluster(config: RunConfig, uri: str) -> Iterator[Callable[[int], S
         api = stack.enter_context(_reachable_api())
         nodes = check_nodes(ray, root, api)
         stack.enter_context(scorers_on(nodes, run, here))
+        lender = stack.enter_context(budget_lent(run))
         stack.enter_context(
             remote_options(
                 num_cpus=options.cpus_per_shard,
@@ -104,7 +106,7 @@ def shards_on_cluster(config: RunConfig, uri: str) -> Iterator[Callable[[int], S
         def submit(shard: int) -> ShardOnCluster:
             if learns:  # what it has learned is one state, kept by one process
                 route_prompts(root, shard)
-            parameters = {"processes": config.run.workers, "work_from": here}
+            parameters = {"processes": config.run.workers, "work_from": here, "lender": lender}
             future = runner.submit(
                 complete_shard_on_node, {"uri": root, "shard": shard, **parameters}
             )

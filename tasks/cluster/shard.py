@@ -17,6 +17,7 @@ from arbitrage.infra.progress import Snapshot, board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.shard_lock import shard_held
+from arbitrage.tasks.cluster.lending import borrowing
 from arbitrage.tasks.cluster.scorers import share_scorers
 from arbitrage.tasks.generate import generate_candidates
 from arbitrage.tasks.limits import teacher_slots
@@ -35,7 +36,9 @@ _LOOK_S = 0.5
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def complete_shard_on_node(uri: str, shard: int, processes: int, work_from: str) -> dict[str, int]:
+def complete_shard_on_node(
+    uri: str, shard: int, processes: int, work_from: str, lender: str | None = None
+) -> dict[str, int]:
     """Route a shard, ask its teachers and score it; what it adds to the board of the run.
 
     As `complete_shard`, with a lock on the shard: a node that was given up may still be at it.
@@ -43,6 +46,7 @@ def complete_shard_on_node(uri: str, shard: int, processes: int, work_from: str)
     Args:
         processes: how many may be at work for this run, to divide its teachers' limits.
         work_from: folder that relative paths in the config start from.
+        lender: name of the process that lends out the run's budget.
     """
     if Path(work_from).is_dir():
         os.chdir(work_from)
@@ -52,9 +56,10 @@ def complete_shard_on_node(uri: str, shard: int, processes: int, work_from: str)
         share_scorers(run)
         before = board.read()
         route_prompts(uri, shard)
-        with teacher_slots(asked_teachers(uri, None), uri):
-            generate_candidates(uri, shard, processes=processes)
-        score_candidates(uri, shard)
+        with borrowing(run, shard, processes, lender):
+            with teacher_slots(asked_teachers(uri, None), uri):
+                generate_candidates(uri, shard, processes=processes)
+            score_candidates(uri, shard)
         return counts_since(before)
 
 

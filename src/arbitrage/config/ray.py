@@ -51,14 +51,6 @@ def check_over_processes(config: RunConfig) -> None:
             ("run", "output"),
             config.run.output,
         )
-    for key in ("budget_usd", "budget_requests", "budget_tokens"):
-        if getattr(config.run, key) is not None:
-            raise located(
-                f'run.{key} is counted in one process, and run.runner = "ray" has many. Leave it '
-                'out, or set run.runner = "threads".',
-                ("run", key),
-                getattr(config.run, key),
-            )
     for index, teacher in enumerate(config.teachers):
         served = teacher.base_url is not None or teacher.base_urls is not None
         if teacher.backend in _IN_PROCESS and not served:
