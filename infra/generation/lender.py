@@ -11,8 +11,9 @@ from arbitrage.infra.store.usage import Mark
 
 # A borrower speaks twice a second: one not heard of for so long may be dead.
 _SILENT_S = 2.0
-# Of what is left a borrower gets one part in so many times their number: large while there is
-# much, and down to what one request needs while there is little.
+# A borrower gets what it uses in some seconds, since all of that counts as spent where it dies, and
+# of what is left at most one part in so many times their number.
+_AGAIN_S = 1.0
 _PARTS = 4
 _ROUNDING = 1e-9
 
@@ -70,8 +71,10 @@ class _Loan:
     spent: Amounts
     committed: Amounts
     allowance: Amounts
+    lent_at: float
     number: int = 0
     in_flight: int = 0
+    times: float = 1.0
 
     def held(self, name: str) -> float:
         """What nobody else can have: more than the allowance where answers cost more."""
@@ -86,9 +89,9 @@ class Lender:
     hold anything, who are told to give back what they do not need now. Where nobody does, the
     budget is spent for good.
 
-    A borrower that died keeps nothing back: once its shard is taken over, or somebody waits and its
-    shard was let go, its loan counts as what the usage log says, and what it last said was in
-    flight. Thread-safe.
+    A borrower that died keeps nobody waiting: once its shard is taken over, or somebody waits and
+    its shard was let go, what it was lent counts as spent, since nobody knows what it had in
+    flight; and what the usage log says where that is more. Thread-safe.
 
     Args:
         limits: by name: usd, tokens, requests.
@@ -124,8 +127,9 @@ class Lender:
             if loan not in self._loans:
                 for other in [name for name, its in self._loans.items() if its.shard == shard]:
                     self._settle(other)
+                now = self._clock()
                 nothing = dict.fromkeys(self._limits, 0.0)
-                self._loans[loan] = _Loan(shard, mark, self._clock(), nothing, nothing, {**nothing})
+                self._loans[loan] = _Loan(shard, mark, now, nothing, nothing, {**nothing}, now)
             return self._reply(loan)
 
     def exchange(self, loan: str, said: Statement) -> Reply:
@@ -163,10 +167,13 @@ class Lender:
             self._waiting.add(loan)
             return
         self._waiting.discard(loan)
-        part = 0.0 if self._waiting else self._part
-        room, allowance = self._room(), self._loans[loan].allowance
+        its, room, now = self._loans[loan], self._room(), self._clock()
+        soon = now - its.lent_at < _AGAIN_S
+        its.times, its.lent_at = max(1.0, its.times * (2.0 if soon else 0.5)), now
         for name in self._limits:
-            allowance[name] += max(need.get(name, 0.0), room[name] * part)
+            needed = need.get(name, 0.0)
+            ahead = 0.0 if self._waiting else min(needed * its.times, room[name] * self._part)
+            its.allowance[name] += max(needed, ahead)
 
     def _fits(self, need: Amounts) -> bool:
         room = self._room()
@@ -199,11 +206,7 @@ class Lender:
     def _settle(self, loan: str) -> None:
         its = self._loans[loan]
         used = self._used_since(its.mark)
-        cost: Amounts = {}
-        for name in self._limits:
-            known = max(used.get(name, 0.0), its.spent[name])
-            most = max(known, its.held(name))
-            cost[name] = min(most, known + its.committed[name])
+        cost = {name: max(used.get(name, 0.0), its.held(name)) for name in self._limits}
         self._end(loan, cost)
 
     def _end(self, loan: str, cost: Amounts) -> None:
