@@ -23,6 +23,7 @@ MATCHED = f"{WORK}/matched"
 ALL_MATCHED = f"{WORK}/matched.json"
 LEARNED = f"{WORK}/learned"
 DEATHS = f"{WORK}/deaths"
+LOCKS = f"{WORK}/locks"
 # Tells the processes of a run on other machines to save what they have and end.
 STOP = f"{WORK}/stop"
 LOCK = ".lock"

@@ -17,8 +17,10 @@ _LOOK_S = 1.0
 
 
 @contextmanager
-def shard_held(folder: Folder, shard: int) -> Iterator[None]:
+def shard_held(folder: Folder, shard: int) -> Iterator[bool]:
     """Write a shard; waits while another process does, so that nobody ever asks beside it.
+
+    Gives whether it had to wait.
 
     The system lets a lock go when its process dies, on a network file system when its machine's
     lease ends. A node that a cluster has given up but that still writes keeps the lock: whoever
@@ -27,6 +29,7 @@ def shard_held(folder: Folder, shard: int) -> Iterator[None]:
     Raises InterruptedRunError where the run is asked to stop meanwhile.
     """
     path, lock = _lock_of(folder, shard)
+    waited = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -35,11 +38,11 @@ def shard_held(folder: Folder, shard: int) -> Iterator[None]:
                 lock.acquire(timeout=_LOOK_S)
                 break
             except Timeout:
-                continue
+                waited = True
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
-        yield
+        yield waited
     finally:
         lock.release()
 
@@ -60,7 +63,7 @@ def is_let_go(folder: Folder, shard: int) -> bool:
 
 
 def _lock_of(folder: Folder, shard: int) -> tuple[Path, FileLock]:
-    path = folder / layout.staged("locks", shard, "lock")
+    path = folder / f"{layout.LOCKS}/{shard:05d}.lock"
     return path, FileLock(str(path), thread_local=False)
 
 
