@@ -22,6 +22,7 @@ from arbitrage.config import TeacherConfig
 from arbitrage.errors import ConfigError
 from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.teachers.base import Request, Sample
+from arbitrage.infra.teachers.devices import Devices
 from arbitrage.infra.teachers.pacing import RetryPolicy
 from arbitrage.infra.teachers.vllm import Vllm
 
@@ -370,3 +371,24 @@ def test_two_teachers_never_hold_one_device(teacher, record) -> None:
 
     asyncio.run(scenario())
     assert [one["beside"] for one in starts(record)] == [[], []]
+
+
+def test_a_watch_that_failed_leaves_no_server_behind(
+    teacher: Callable[..., TeacherConfig], record: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise OSError("no space left on device")
+
+    async def open_and_close() -> None:
+        one = Vllm(teacher(exclusive="gpu"))
+        await one.open()
+        assert one._watching is not None
+        one._watching.cancel()
+        one._watching = asyncio.create_task(fail())
+        await asyncio.wait([one._watching])
+        await one.close()
+
+    asyncio.run(open_and_close())
+    assert "no space left on device" in caplog.text
+    wait_for(lambda: not runs(starts(record)[0]["pid"]))
+    assert not Devices._users
