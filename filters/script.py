@@ -58,7 +58,7 @@ class ScriptParams(FilterParams):
     max_share: float | None = Field(None, ge=0, le=1, description="Most share of a kept text.")
 
 
-@register("script", version=1)
+@register("script", version=2)
 class Script(Filter):
     """Measures which share of the letters is in the scripts of the wanted language.
 

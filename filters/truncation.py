@@ -106,7 +106,7 @@ class TruncationParams(FilterParams):
     )
 
 
-@register("truncation", version=1)
+@register("truncation", version=2)
 class Truncation(Filter):
     """Says whether each text was cut at the limit of tokens or ends in mid-sentence.
 
