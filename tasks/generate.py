@@ -19,8 +19,9 @@ from arbitrage.infra.generation.waves import wave_of
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
+from arbitrage.infra.store.raised import spent_by
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage, spent
+from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.tasks.deaths import hand_over
 from arbitrage.tasks.policy import unfinished
@@ -113,10 +114,9 @@ def paying(run: Run) -> Iterator[Purse]:
 
 def _budget(run: Run) -> Budget | None:
     """The run's budget, less what is in its usage log."""
-    replayed = {t.name for t in run.config.teachers if t.backend == "replay"}
     before = dict((run.carried_planned() or {}).get("usage", {}))
     used = merged_usage(before, read_usage(run.folder / layout.USAGE))
-    return Budget.of(run.config.run, spent({n: u for n, u in used.items() if n not in replayed}))
+    return Budget.of(run.config.run, spent_by(run.config, used))
 
 
 def rest_teachers(uri: str, names: Iterable[str]) -> None:

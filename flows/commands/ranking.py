@@ -13,7 +13,7 @@ from rich.table import Table
 from arbitrage.config import load_config
 from arbitrage.errors import ConfigError, unknown_name
 from arbitrage.flows.commands.options import AsJson, interval, print_json, wide_console
-from arbitrage.flows.commands.routing import Log, Seed
+from arbitrage.flows.commands.routing import Config, Log, Reward, Seed, read_log
 
 if TYPE_CHECKING:
     from arbitrage.routers.ranking import Ranking
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 def rank(
     log: Log,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="CONFIG", help="A run.toml: prices, models and precisions."),
-    ] = None,
+    reward: Reward = None,
+    config: Config = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(metavar="TEACHER=COST", help="For ties; each teacher once."),
@@ -43,17 +41,12 @@ def rank(
     """
     from arbitrage.infra.report.router_card import render_ranking
     from arbitrage.infra.store.files import Folder
-    from arbitrage.infra.store.s3.carried import brought
     from arbitrage.routers.ranking import rank_teachers
-    from arbitrage.routers.reward_log import read_reward_log
     from arbitrage.routers.variants import compare_variants
     from arbitrage.tasks.labelling import costs_of, identities_of
 
     say = Console(stderr=True, soft_wrap=True)
-    with brought(log) as table:
-        read = read_reward_log(table)
-    for note in read.notes:
-        say.print(f"{log}: {note}", highlight=False, markup=False)
+    read = read_log(log, say, reward)
     checked = None if config is None else load_config(config)
     costs = _costs(cost or [], read.teachers) or (checked and costs_of(checked)) or None
     rankings = rank_teachers(read, costs=costs, seed=seed)

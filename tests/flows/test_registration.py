@@ -78,11 +78,12 @@ def test_the_night_has_a_time_zone_and_never_overlaps(registered: dict[str, Any]
 def test_registering_again_leaves_one_automation_of_each_kind(registered: dict[str, Any]) -> None:
     from prefect import get_client
 
-    from arbitrage.flows.registration import AUTOMATION
+    from arbitrage.flows import registration, silent_runs
 
     with get_client(sync_client=True) as client:
         names = [automation.name for automation in client.read_automations()]
-    assert names.count(AUTOMATION) == 1
+    assert names.count(registration.AUTOMATION) == 1
+    assert names.count(silent_runs.AUTOMATION) == 1
     assert names.count("a router was promoted, run again") == 1
 
 

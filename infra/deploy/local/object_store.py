@@ -11,7 +11,7 @@ from pathlib import Path
 import botocore.session
 
 from arbitrage.errors import ConfigError
-from arbitrage.infra.deploy.local.processes import free_port
+from arbitrage.infra.deploy.local.processes import kept_port
 
 _PYTHON = Path(".venv-s3/bin/python")
 
@@ -70,7 +70,7 @@ class ObjectStore:
 
 def object_store(state: Path, bucket: str) -> ObjectStore:
     """The store of a stack whose files are in `state`; its keys are new each time."""
-    port = free_port()
+    port = kept_port(state / "ports.json", "object-store")
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_DEFAULT_REGION": "us-east-1",

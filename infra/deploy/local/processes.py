@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -133,7 +134,25 @@ def check_port(port: int, variable: str) -> int:
     return port
 
 
+def kept_port(file: Path, name: str) -> int:
+    """A port for `name`, the one in `file` as long as that is free: a run that a restart broke off
+    is continued only while its config, addresses included, stays the same.
+    """
+    kept: dict[str, int] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    if name not in kept or not _is_free(kept[name]):
+        kept[name] = free_port()
+        file.write_text(json.dumps(kept, indent=1), "utf-8")
+    return kept[name]
+
+
+def _is_free(port: int) -> bool:
+    with suppress(ConfigError):
+        return bool(check_port(port, ""))
+    return False
+
+
 def free_port() -> int:
+    """One that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

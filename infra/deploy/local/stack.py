@@ -25,7 +25,7 @@ from arbitrage.infra.deploy.local.processes import (
     Background,
     check_port,
     end,
-    free_port,
+    kept_port,
     start,
     wait_for,
 )
@@ -72,7 +72,7 @@ def up(
     # Others may pass through it, not look: PostgreSQL, where it runs as another user, does.
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o711)
-    ports = [free_port() for _ in TEACHERS]
+    ports = [kept_port(state / "ports.json", name) for name in TEACHERS]
     store = object_store(state, bucket) if bucket else None
     output = store.output if store else "runs"
     environment = _environment(root, state, port, ports) | {"ARBITRAGE_OUTPUT": output}
@@ -211,6 +211,8 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         # connections, or for its database, when it answers 500.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        # By which a run whose machine has died is told from one at work; 30 s is the least.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "arbitrage",
         "DO_NOT_TRACK": "1",
         "ARBITRAGE_HOME": str(root),

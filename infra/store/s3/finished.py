@@ -64,12 +64,12 @@ def open_s3_run(place: S3Place) -> S3FinishedRun:
     folder = Folder(place.folder())
     local = folder / layout.MANIFEST
     if not local.is_file() or local.read_bytes() != found.data:
-        if folder.exists(layout.WORK):
+        if folder.exists(layout.WORK) and not local.is_file():
             raise ConfigError(
                 f'"{folder.root}" holds an unfinished run, though the one in "{place}" is whole.',
                 mend="Remove that folder: everything of the run is in the store.",
             )
-        folder.remove(layout.VIEWS, *layout.PARTS)
+        folder.remove(layout.WORK, layout.VIEWS, *layout.PARTS)
         folder.write_bytes(layout.MANIFEST, found.data)
     return S3FinishedRun(place, folder, read_manifest(folder))
 

@@ -58,6 +58,18 @@ def test_a_taken_port_is_named_with_the_mend() -> None:
             processes.check_port(port, "PORT")
 
 
+def test_a_port_is_kept_until_somebody_else_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "ports.json"
+    first = processes.kept_port(file, "teacher")
+    assert processes.kept_port(file, "teacher") == first
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        other = processes.kept_port(file, "teacher")
+    assert other != first
+    assert processes.kept_port(file, "teacher") == other
+
+
 def test_the_stand_in_teacher_says_what_was_recorded_and_admits_what_was_not() -> None:
     root = Path(__file__).resolve().parents[3] / "examples" / "quickstart"
     tables = root / "prompts.parquet", root / "recordings.parquet"
