@@ -14,7 +14,23 @@ from arbitrage.routers.reward_log import RewardLog, reward_log_of
 from arbitrage.routers.transitivity import transitivity
 from arbitrage.routers.variants import compare_variants
 
-LANGUAGES = "ar de en es fr hi id it ja ko pt ru tr vi zh".split()
+LANGUAGES = [
+    "ar",
+    "de",
+    "en",
+    "es",
+    "fr",
+    "hi",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "pt",
+    "ru",
+    "tr",
+    "vi",
+    "zh",
+]
 
 
 def log_of(worth: dict[str, float], count: int = 200, tags: tuple[str, ...] = ("tr",)) -> RewardLog:

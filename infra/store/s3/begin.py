@@ -7,6 +7,7 @@ import logging
 import uuid
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
