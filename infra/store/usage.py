@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -21,6 +22,13 @@ from arbitrage.infra.store.files import cannot_write, write_all
 from arbitrage.infra.teachers.base import Completion, Request
 
 _EVERY_S = 0.05
+
+
+class Mark(NamedTuple):
+    """A place in a usage log: a segment's name, and bytes in it."""
+
+    segment: str
+    offset: int
 
 
 class UsageLog:
@@ -58,6 +66,13 @@ class UsageLog:
         with self._lock:
             self._write()
 
+    def mark(self) -> Mark:
+        """Where the next line goes: `used_since` it is what this log counts from now on."""
+        with self._lock:
+            self._write()
+            file = self._opened()
+            return Mark(Path(str(file.name)).name, file.tell())
+
     def close(self) -> None:
         with self._lock:
             self._write()
@@ -72,15 +87,22 @@ class UsageLog:
         if not self._waiting:
             return
         line = orjson.dumps({name: used.to_json() for name, used in self._waiting.items()})
+        file = self._opened()
         try:
-            if self._file is None:
-                self._file = self._open()
-            write_all(self._file, line + b"\n")
+            write_all(file, line + b"\n")
         except OSError as error:
             self._close()  # a line behind a torn one would be torn with it
             raise cannot_write(self._folder, error) from error
         self._waiting.clear()
         self._written = time.monotonic()
+
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            try:
+                self._file = self._open()
+            except OSError as error:
+                raise cannot_write(self._folder, error) from error
+        return self._file
 
     def _open(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +130,15 @@ def read_usage(folder: Path) -> dict[str, dict[str, float]]:
             total.setdefault(name, TeacherUsage()).merge(used)
             seconds[name] = seconds.get(name, 0.0) + used.seconds
     return {name: {**used.to_json(), "seconds": seconds[name]} for name, used in total.items()}
+
+
+def used_since(folder: Path, mark: Mark) -> dict[str, dict[str, float]]:
+    """Teacher -> its sums in the mark's segment, from the mark on."""
+    total: dict[str, TeacherUsage] = {}
+    for line in _whole_lines(folder / mark.segment, mark.offset):
+        for name, data in line.items():
+            total.setdefault(name, TeacherUsage()).merge(TeacherUsage.from_json(data))
+    return {name: used.to_json() for name, used in total.items()}
 
 
 def merged_usage(
@@ -141,7 +172,7 @@ def spent(usage: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, dict[str, float]]]:
-    for line in path.read_bytes().splitlines(keepends=True):
+def _whole_lines(path: Path, offset: int = 0) -> Iterator[dict[str, dict[str, float]]]:
+    for line in path.read_bytes()[offset:].splitlines(keepends=True):
         if line.endswith(b"\n"):
             yield orjson.loads(line)

@@ -74,7 +74,7 @@ def complaint(where: str, seen: dict[str, Any], root: str, api: str) -> None:
     if not seen["folder"]:
         raise ConfigError(
             f'{where} does not see "{root}".',
-            mend="Set run.output to a folder that all nodes share.",
+            mend="Name one that all nodes share: run.output, for s3:// run.storage.work_folder.",
         )
     if not seen["locks"]:
         raise ConfigError(

@@ -46,8 +46,10 @@ def data(run_configs: ModuleType, tmp_path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"run.output": "s3://bucket/runs"}, "on a file system that they share"),
-        ({"run.budget_requests": 9}, "run.budget_requests is counted in one process"),
+        (
+            {"run.output": "s3://bucket/runs", "run.ray": {"address": "auto"}},
+            "Set run.storage.work_folder to one that they share",
+        ),
         ({"run.workers": 5}, "asked 4 things at a time, which cannot be divided among run.workers"),
         ({"run.ray": {"address": "ray://head:10001"}}, "Ray Client .* is not supported"),
         ({"run.runner": "dask"}, "Input should be 'threads' or 'ray'"),

@@ -28,7 +28,8 @@ from arbitrage.infra.store.watch import watched
 logger = logging.getLogger(__name__)
 
 _OWN = ".arbitrage"
-_GROWING = tuple(f"{place}/" for place in layout.GROWING)
+# Uploaded as they grow; or of this machine only.
+_UNTOLD = tuple(f"{place}/" for place in (*layout.GROWING, layout.LOCKS))
 
 
 class Held:
@@ -119,7 +120,7 @@ class Held:
         local = [n for kind in (layout.WORK, *layout.PARTS) for n in self._folder.names(kind)]
         for name in sorted(local, key=lambda name: (self._folder / name).stat().st_mtime_ns):
             pieces = committed.get(name, ())
-            if name.startswith(_GROWING) or (
+            if name.startswith(_UNTOLD) or (
                 len(pieces) == 1 and self._folder.entry(name, 0).sha256 == pieces[0].sha256
             ):
                 continue
