@@ -159,7 +159,8 @@ def foresee_s3(
     if run_id is None:
         begun = None if new else _begun(bucket, output, config)
         ended = begun and _manifest(bucket, begun)
-        if begun is None or (ended and goes_on(ended)):  # that one only where it is named
+        # One that its budget ended goes on only where it is named.
+        if begun is None or (ended and goes_on(ended)):
             return "new", _fresh(bucket, output, config.run.name)
         # With a manifest: killed while what only an unfinished run needs was removed.
         return ("finished" if ended else "continued"), begun
@@ -178,7 +179,7 @@ def foresee_s3(
 
 def _manifest(bucket: Bucket, place: S3Place) -> dict[str, Any] | None:
     found = bucket.get(place.key(layout.MANIFEST))
-    return None if found is None else dict(orjson.loads(found.data))
+    return orjson.loads(found.data) if found else None
 
 
 def _started(bucket: Bucket, place: S3Place) -> Any:
@@ -225,8 +226,8 @@ def _begun(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None
 def _forget_finished(bucket: Bucket, place: S3Place, config: RunConfig) -> None:
     """Remove what a kill after the manifest left: the next run of the config is another one."""
     if _begun(bucket, place.parent, config) == place:
-        ended = _manifest(bucket, place)
-        if ended is not None and not goes_on(ended):
+        manifest = _manifest(bucket, place)
+        if manifest is None or not goes_on(manifest):
             remove_below(bucket, place.key(f"{layout.WORK}/"))
         bucket.delete([pointer(place.parent, config.identity)])
 
