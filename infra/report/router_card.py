@@ -59,8 +59,10 @@ def _languages(rankings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield "The lead is the best mean reward less the second best over prompts that "
     yield 'both answered, with its 95 % interval. "Not separable" means that the interval of the '
-    yield "XX language is judged for itself: of twenty "
-    yield 'that are "sure", one may be so by chance.'
+    yield "leader's lead over the teachers named includes 0, or stands on fewer than six prompts: "
+    yield "any of them may be as good, and the cheapest is taken where costs are known (with fewer "
+    yield "than 30 prompts none that is surely behind over all languages). Each language is judged "
+    yield 'for itself: of twenty that are "sure", one may be so by chance.'
     yield ""
 
 
