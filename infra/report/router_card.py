@@ -103,7 +103,7 @@ def _does(card: Mapping[str, Any]) -> Iterator[str]:
     own = rows.get(card["kind"], {}).get("per_language", {})
     yield "## What this router does in each language"
     yield ""
-    yield "| language | sends its prompts to | mean reward, held out | over the best teacher | |"
+    yield "| language | sends its prompts to | mean reward, held out | over the best teacher | how sure |"
     yield "|---|---|---|---|---|"
     for tag in sorted(routes):
         sent = ", ".join(f"{code(name)} {share:.0%}" for name, share in routes[tag].items())
@@ -114,7 +114,7 @@ def _does(card: Mapping[str, Any]) -> Iterator[str]:
             cells[3] = f"{over['difference']:+.3g} {_interval(over['ci95'])}"
             corrected = over.get("p_holm")
             sure = corrected is not None and corrected < _SURE
-            cells[4] = "**sure**" if sure else "not separable"
+            cells[4] = "**sure**" if sure else "may be chance"
         yield f"| {' | '.join(cell.strip() for cell in cells)} |"
     yield ""
     yield "Sent: the labelled prompts themselves, costs left out. A language with few prompts "
