@@ -103,7 +103,7 @@ def _does(card: Mapping[str, Any]) -> Iterator[str]:
     own = rows.get(card["kind"], {}).get("per_language", {})
     yield "## What this router does in each language"
     yield ""
-    yield "| language | sends its prompts to | reward, held out | over the best teacher | how sure |"
+    yield "| language | sends its prompts to | reward, held out | over the best one | how sure |"
     yield "|---|---|---|---|---|"
     for tag in sorted(routes):
         sent = ", ".join(f"{code(name)} {share:.0%}" for name, share in routes[tag].items())
