@@ -237,10 +237,15 @@ def _per_language(
     groups = np.array(found.log.groups, dtype=object)
     base = names.index("fixed")
     languages: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for tag in sorted(set(found.log.prompts.languages)):
+    known = sorted(set(found.log.prompts.languages))
+    for tag in known:
         rows = np.flatnonzero(tags == tag)
         draws = resampled(
-            table[rows], [str(group) for group in groups[rows]], replicates=replicates, seed=seed
+            table[rows],
+            [str(group) for group in groups[rows]],
+            replicates=replicates,
+            seed=seed,
+            tests=len(known),
         )
         for column, name in enumerate(names):
             own = table[rows, column]
@@ -254,8 +259,8 @@ def _per_language(
                 ),
             }
     for by_tag in languages.values():
-        known = [tag for tag, cell in by_tag.items() if cell["vs_fixed"]["p"] is not None]
-        corrected = holm([by_tag[tag]["vs_fixed"]["p"] for tag in known])
-        for tag, value in zip(known, corrected, strict=True):
+        tested = [tag for tag, cell in by_tag.items() if cell["vs_fixed"]["p"] is not None]
+        corrected = holm([by_tag[tag]["vs_fixed"]["p"] for tag in tested])
+        for tag, value in zip(tested, corrected, strict=True):
             by_tag[tag]["vs_fixed"]["p_holm"] = value
     return languages

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from arbitrage.config import load_config
 from arbitrage.errors import ConfigError, unknown_name
-from arbitrage.flows.commands.options import AsJson, print_json, wide_console
+from arbitrage.flows.commands.options import AsJson, interval, print_json, wide_console
 from arbitrage.flows.commands.routing import Config, Log, Reward, Seed, read_log
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def rank(
     Example: arbitrage router rank rewards.parquet --cost big=1.0 --cost small=0.2
     """
     from arbitrage.infra.report.router_card import render_ranking
+    from arbitrage.infra.store.files import Folder
     from arbitrage.routers.ranking import rank_teachers
     from arbitrage.routers.variants import compare_variants
     from arbitrage.tasks.labelling import costs_of, identities_of
@@ -58,7 +59,8 @@ def rank(
         "variants": [item.to_json() for item in variants],
     }
     if page is not None:
-        page.write_text(render_ranking(found["ranking"], found["variants"]), encoding="utf-8")
+        text = render_ranking(found["ranking"], found["variants"])
+        Folder(page.parent).write_bytes(page.name, text.encode("utf-8", "replace"))
     if as_json:
         print_json(found)
         return
@@ -104,14 +106,14 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
                 ranking.language if place == 0 else "",
                 f"{chosen} {line.teacher}",
                 f"{line.mean:.3g}",
-                _interval(line.ci95),
+                interval(line.ci95, 3),
                 f"{line.behind:.3g}" if place else "",
-                _interval(line.behind_ci95) if place else "",
+                interval(line.behind_ci95, 3) if place else "",
                 f"{line.strength:+.2f}",
                 f"{line.elo:.0f}",
             )
         table.add_section()
-    console.print(table)
+    console.print(table, markup=False)  # teachers of a log may be called anything
     for ranking in [*rankings[1:], rankings[0]]:
         console.print(ranking.says, highlight=False, markup=False, soft_wrap=True)
         for circle in ranking.transitivity.sure:
@@ -127,10 +129,6 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
         "Elo: mean over 100 orders.",
         highlight=False,
     )
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.3g} .. {bounds[1]:.3g}"
 
 
 def add_to(router: typer.Typer) -> None:

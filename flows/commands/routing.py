@@ -16,7 +16,7 @@ from rich.table import Table
 from arbitrage.config import load_config
 from arbitrage.errors import ConfigError
 from arbitrage.flows.commands import router_value
-from arbitrage.flows.commands.options import AsJson, print_json, wide_console
+from arbitrage.flows.commands.options import AsJson, interval, print_json, wide_console
 from arbitrage.infra.store.s3.place import is_s3
 
 if TYPE_CHECKING:
@@ -223,16 +223,12 @@ def evaluation_table(summary: dict[str, Any]) -> Table:
         table.add_row(
             name,
             f"{row['mean_reward']:.4g}",
-            _interval(row["ci95"]),
+            interval(row["ci95"]),
             f"{row['vs_fixed']['difference']:+.4g}",
-            _interval(row["vs_fixed"]["ci95"]),
+            interval(row["vs_fixed"]["ci95"]),
             "-" if closed is None else f"{closed:.1%}",
         )
     return table
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"
 
 
 def add_to(app: typer.Typer) -> None:
