@@ -1,4 +1,4 @@
-"""The policies of compose and Kubernetes: what the deployments of a pool reach, no more, no less."""
+"""The policies of compose and Kubernetes: just what the deployments of a pool reach."""
 
 from __future__ import annotations
 
