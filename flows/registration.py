@@ -22,6 +22,7 @@ from prefect.workers.process import ProcessWorker
 
 from arbitrage.errors import ConfigError
 from arbitrage.flows.patience import ServerAwayError, call, patiently
+from arbitrage.flows.silent_runs import crash_silent_runs
 from arbitrage.tasks.limits import limit_name
 from arbitrage.tasks.states import SHORTFALL
 
@@ -53,6 +54,7 @@ def _prepare(content: dict[str, Any]) -> None:
             client.upsert_global_concurrency_limit_by_name(name, slots)
             print(f"global concurrency limit {name}: {slots} shards at a time")
         notify(client, os.environ.get(NOTIFY, ""))
+        crash_silent_runs(client)
 
 
 def pools(content: dict[str, Any]) -> list[str]:

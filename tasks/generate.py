@@ -34,6 +34,7 @@ class Teachers:
     pool: TeacherPool
     usage: UsageLog
     purse: Purse
+    budget: Budget | None
 
 
 _opened: dict[str, Teachers] = {}
@@ -88,14 +89,17 @@ class BoardUpdates:
         self._finished, self._failed = finished, failed
 
 
-def shared_teachers(run: Run, processes: int = 1) -> Teachers:
-    """The teachers of a run, shared by all its shards in this process."""
+def shared_teachers(run: Run, processes: int = 1, lent: Budget | None = None) -> Teachers:
+    """The teachers of a run, shared by all its shards in this process.
+
+    `lent`: the budget that they are opened with, where it is not this process's own.
+    """
     with _lock:
         if run.uri not in _opened:
-            budget = _budget(run)
+            budget = lent or Budget.of(run.config.run, spent_before(run))
             pool = TeacherPool(divided(run.config.teachers, processes), budget=budget)
             usage = UsageLog(run.folder / layout.USAGE)
-            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget))
+            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget), budget)
         return _opened[run.uri]
 
 
@@ -109,14 +113,13 @@ def paying(run: Run) -> Iterator[Purse]:
         opened.usage.flush()
         return
     with closing(UsageLog(run.folder / layout.USAGE)) as usage:
-        yield Purse(usage, _budget(run))
+        yield Purse(usage, Budget.of(run.config.run, spent_before(run)))
 
 
-def _budget(run: Run) -> Budget | None:
-    """The run's budget, less what is in its usage log."""
+def spent_before(run: Run) -> dict[str, float]:
+    """What its usage log says that a run has spent of a budget."""
     before = dict((run.carried_planned() or {}).get("usage", {}))
-    used = merged_usage(before, read_usage(run.folder / layout.USAGE))
-    return Budget.of(run.config.run, spent_by(run.config, used))
+    return spent_by(run.config, merged_usage(before, read_usage(run.folder / layout.USAGE)))
 
 
 def rest_teachers(uri: str, names: Iterable[str]) -> None:

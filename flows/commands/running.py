@@ -53,7 +53,7 @@ def run(
     prepare_prefect()
     say = Console(stderr=True, soft_wrap=True)
     how, path = foresee(checked, run_id, new=new)
-    say.print(f"{_HAPPENS[how]} {path}", highlight=False)
+    say.print(f"{_HAPPENS[how]} {path}", highlight=False, markup=False)
     if how != "finished":
         check_rewards(checked)
         check_output(checked)
@@ -126,9 +126,12 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)
         console.print(
-            f'  {name} = load_from_disk("{path}/views/{name}")', highlight=False, soft_wrap=True
+            f'  {name} = load_from_disk("{path}/views/{name}")',
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
-    console.print(f"\nReport: {path}/report.html", highlight=False, soft_wrap=True)
+    console.print(f"\nReport: {path}/report.html", highlight=False, markup=False, soft_wrap=True)
     return manifest
 
 

@@ -152,12 +152,11 @@ def _foresee_local(
     config: RunConfig, run_id: str | None, *, new: bool, output: Path
 ) -> tuple[How, Path]:
     if run_id is None:
-        unfinished = None if new else find_unfinished(output, config.identity)
-        return (
-            ("continued", unfinished)
-            if unfinished
-            else ("new", _fresh_path(output, config.run.name))
-        )
+        begun = None if new else find_unfinished(output, config.identity)
+        if begun is None:
+            return "new", _fresh_path(output, config.run.name)
+        # With a manifest: killed while its work folder was removed, so that nothing is to be done.
+        return ("finished" if Folder(begun).exists(layout.MANIFEST) else "continued"), begun
     path = output / checked_id(run_id)
     folder = Folder(path)
     finished, started = folder.exists(layout.MANIFEST), _started(folder)
@@ -268,7 +267,7 @@ def _start_or_continue(
 def _started(folder: Folder) -> dict[str, Any] | None:
     try:
         started: dict[str, Any] = folder.read_json(layout.STARTED)
-    except (FileNotFoundError, orjson.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
         return None
     return started
 

@@ -29,6 +29,7 @@ LEARNED = f"{WORK}/learned"
 DEATHS = f"{WORK}/deaths"
 # There while what a larger budget changes is made unfinished.
 REOPENING = f"{WORK}/reopening.json"
+LOCKS = f"{WORK}/locks"
 # Tells the processes of a run on other machines to save what they have and end.
 STOP = f"{WORK}/stop"
 LOCK = ".lock"

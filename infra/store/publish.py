@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,6 +15,7 @@ import arbitrage
 from arbitrage import registry
 from arbitrage.config import RunConfig
 from arbitrage.infra.report.counts import Counts
+from arbitrage.infra.report.parts import batches
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.deaths import told_deaths
 from arbitrage.infra.store.files import Folder
@@ -109,18 +112,13 @@ def _router(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def run_totals(run: Run, shards: int, counts: Counts) -> dict[str, Any]:
-    """The run's totals: the names `arbitrage verify` prints, and tokens and cost where known."""
+def run_totals(run: Run, shards: int, counts: Counts, routed: int) -> dict[str, Any]:
+    """The run's totals: the names `arbitrage verify` prints, and tokens and cost where known.
+
+    Args:
+        counts: of the whole run; routed: its routed prompts.
+    """
     cell, unroutable = counts.total(), counts.unroutable_total.prompts
-    files = [run.folder / layout.part("candidates", shard) for shard in range(shards)]
-    usage = (
-        pl.scan_ipc(files)
-        .select(pl.col("prompt_tokens", "completion_tokens").cast(pl.Int64), "cost_usd")
-        .sum()
-        .collect()
-        .row(0, named=True)
-    )
-    routed = sum(run.prompts(shard).num_rows for shard in range(shards))
     return {
         "prompts": routed + unroutable,
         "unroutable": unroutable,
@@ -130,12 +128,31 @@ def run_totals(run: Run, shards: int, counts: Counts) -> dict[str, Any]:
         "rejected": cell.rejected,
         "failed": cell.failed,
         "chosen": cell.chosen,
-        **usage,
+        **_used(run, shards),
     }
+
+
+def _used(run: Run, shards: int) -> dict[str, int | float]:
+    """Tokens and cost, summed over all candidates."""
+    tokens = ("prompt_tokens", "completion_tokens")
+    summed: dict[str, int | float] = {**dict.fromkeys(tokens, 0), "cost_usd": 0.0}
+    for paths in shard_files(run, "candidates", shards):
+        columns = [pl.col(*tokens).cast(pl.Int64), pl.col("cost_usd").cast(pl.Float64)]
+        found = pl.scan_ipc(paths).select(columns).sum().collect().row(0, named=True)
+        for name in summed:
+            summed[name] += found[name]
+    return summed
 
 
 def routed_by_language(run: Run, shards: int) -> dict[str, int]:
     """language -> prompts that were routed."""
-    files = [run.folder / layout.part("prompts", shard) for shard in range(shards)]
-    counted = pl.scan_ipc(files).group_by("language").len().sort("language").collect()
-    return dict(counted.iter_rows())
+    found: Counter[str] = Counter()
+    for paths in shard_files(run, "prompts", shards):
+        counted = pl.scan_ipc(paths).group_by("language").len().collect()
+        found.update(dict(counted.iter_rows()))
+    return dict(sorted(found.items()))
+
+
+def shard_files(run: Run, kind: str, shards: int) -> Iterator[list[Path]]:
+    """The files of one kind, some shards at a time."""
+    return batches([run.folder / layout.part(kind, shard) for shard in range(shards)])

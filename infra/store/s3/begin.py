@@ -28,7 +28,8 @@ from arbitrage.infra.store.watch import watched
 logger = logging.getLogger(__name__)
 
 _OWN = ".arbitrage"
-_GROWING = tuple(f"{place}/" for place in layout.GROWING)
+# Uploaded as they grow; or of this machine only.
+_UNTOLD = tuple(f"{place}/" for place in (*layout.GROWING, layout.LOCKS))
 
 
 class Held:
@@ -119,7 +120,7 @@ class Held:
         local = [n for kind in (layout.WORK, *layout.PARTS) for n in self._folder.names(kind)]
         for name in sorted(local, key=lambda name: (self._folder / name).stat().st_mtime_ns):
             pieces = committed.get(name, ())
-            if name.startswith(_GROWING) or (
+            if name.startswith(_UNTOLD) or (
                 len(pieces) == 1 and self._folder.entry(name, 0).sha256 == pieces[0].sha256
             ):
                 continue
@@ -142,6 +143,7 @@ def open_s3(
     """Open a run in an object store for writing; as `open_run_folder` says."""
     how, place = foresee_s3(config, run_id, new=new, output=output)
     if how == "finished":
+        _forget_finished(S3Bucket(place), place, config)
         return Opened(place.folder(), how, None, place=place)
     bucket = S3Bucket(place)
     found = bucket.get(place.key(layout.MANIFEST)) if how == "raised" else None
@@ -155,10 +157,12 @@ def foresee_s3(
     """What `open_s3` would do, and with which run. Writes nothing; raises the same."""
     bucket = S3Bucket(output)
     if run_id is None:
-        place = None if new else _unfinished(bucket, output, config)
-        if place is not None:
-            return "continued", place
-        return "new", _fresh(bucket, output, config.run.name)
+        begun = None if new else _begun(bucket, output, config)
+        if begun is None:
+            return "new", _fresh(bucket, output, config.run.name)
+        # With a manifest: killed while what only an unfinished run needs was removed.
+        finished = bucket.get(begun.key(layout.MANIFEST)) is not None
+        return ("finished" if finished else "continued"), begun
     place = output / checked_id(run_id)
     manifest = bucket.get(place.key(layout.MANIFEST))
     started = has_log(bucket, place)
@@ -207,14 +211,18 @@ def pointer(output: S3Place, identity: str) -> str:
     return output.key(f"{_OWN}/unfinished-{mark}.json")
 
 
-def _unfinished(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
+def _begun(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
     found = bucket.get(pointer(output, config.identity))
     if found is None:
         return None
-    content: dict[str, Any] = orjson.loads(found.data)
-    place = output / content["run_id"]
-    finished = bucket.get(place.key(layout.MANIFEST)) is not None
-    return None if finished else place
+    return output / str(orjson.loads(found.data)["run_id"])
+
+
+def _forget_finished(bucket: Bucket, place: S3Place, config: RunConfig) -> None:
+    """Remove what a kill after the manifest left: the next run of the config is another one."""
+    if _begun(bucket, place.parent, config) == place:
+        remove_below(bucket, place.key(f"{layout.WORK}/"))
+        bucket.delete([pointer(place.parent, config.identity)])
 
 
 def _fresh(bucket: Bucket, output: S3Place, name: str) -> S3Place:

@@ -17,7 +17,7 @@ from arbitrage.infra.store.manifest import read_manifest
 from arbitrage.infra.store.open import FinishedRun
 from arbitrage.infra.store.s3.bring import bring_files, bring_one, damaged
 from arbitrage.infra.store.s3.bucket import S3Bucket
-from arbitrage.infra.store.s3.place import S3Place
+from arbitrage.infra.store.s3.place import S3Place, is_folder_mark
 
 
 class S3FinishedRun(FinishedRun):
@@ -86,13 +86,14 @@ def brought_afresh(place: S3Place) -> Iterator[Path]:
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{place.name}.verify-", dir=work) as temporary:
         folder = Folder(Path(temporary))
-        if bring_one(bucket, place, folder, layout.MANIFEST) is not None:
+        if bring_one(bucket, place, folder, layout.MANIFEST):
             names = set(_listed_names(folder))
             start = len(place.key(""))
             for kind in (*layout.PARTS, layout.VIEWS):
                 # What is listed here and not in the manifest is found by verify; what a stale
                 # list lacks is brought all the same.
-                names.update(key[start:] for key in bucket.names(place.key(f"{kind}/")))
+                found = (key[start:] for key in bucket.names(place.key(f"{kind}/")))
+                names.update(name for name in found if not is_folder_mark(name))
             for name in sorted(names):
                 bring_one(bucket, place, folder, name)
         yield folder.root

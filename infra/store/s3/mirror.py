@@ -22,12 +22,13 @@ from arbitrage.config.storage import Storage
 from arbitrage.errors import ArbitrageError, OutputError, RunConflictError
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.files import Folder, link_or_copy
 from arbitrage.infra.store.s3.bucket import Bucket
+from arbitrage.infra.store.s3.events import Event
 from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.lease import Lease
 from arbitrage.infra.store.s3.log import CommitLog
-from arbitrage.infra.store.s3.outbox import POSITION, Event, Outbox
+from arbitrage.infra.store.s3.outbox import POSITION, Outbox
 from arbitrage.infra.store.s3.packs import Packable, packed
 from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.s3.state import Change, Piece
@@ -223,7 +224,7 @@ class Mirror:
             copy.unlink(missing_ok=True)
             try:
                 size = path.stat().st_size
-                copy.hardlink_to(path)
+                link_or_copy(path, copy)
             except FileNotFoundError:
                 continue  # its shard was scored just now
             known = self._log.state.size(name)
