@@ -111,7 +111,7 @@ def test_a_bad_config_is_refused_before_prefect_starts(
     said = arbitrage("calibrate", toml)
     assert said.code == 2
     assert "there is one teacher, alpha" in said.complaint
-    assert "starting Prefect" not in said.err
+    assert "loading Prefect" not in said.err
     assert not (tmp_path / "runs").exists()
 
 
