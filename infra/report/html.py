@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from arbitrage.infra.report.continued import continued_sentences
 from arbitrage.infra.report.cut import MOST_MEASURES, Cut, first
 from arbitrage.infra.report.distributions import distributions, objective_of
 from arbitrage.infra.report.drops import drops
@@ -58,6 +59,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         profile=cut.profile(profile),
         more_measures=max(0, len(profile.measures) - MOST_MEASURES),
         limits=first(manifest.get("limits", [])),
+        continued=continued_sentences(manifest),
         planned=planned_rows(manifest),
         drops=drops(facts.counts),
         spending=spending(manifest),

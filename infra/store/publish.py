@@ -20,6 +20,7 @@ from arbitrage.infra.store import layout
 from arbitrage.infra.store.deaths import told_deaths
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.manifest import write_manifest
+from arbitrage.infra.store.raised import goes_on
 from arbitrage.infra.store.run import Run
 from arbitrage.registry import params_hash
 
@@ -83,22 +84,22 @@ def manifest_content(
         "deaths": told_deaths(run.folder, counts),
         "decided_from": run.decided_from,
         "parent": run.parent(),
+        "continued": run.continued,
         "started_at": run.started_at,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
 def commit_manifest(folder: Folder, content: Mapping[str, Any], texts: Mapping[str, str]) -> None:
-    """Write the readable files, then the manifest, then drop what only an unfinished run needs."""
+    """Write the readable files, then the manifest, then drop what only an unfinished run needs.
+
+    A run that its budget ended keeps that: with a larger one it goes on.
+    """
     for name, text in texts.items():
         folder.write_bytes(name, text.encode("utf-8", "replace"))
     write_manifest(folder, content)
-    clean_up(folder)
-
-
-def clean_up(folder: Folder) -> None:
-    """Remove the work folder of a run whose manifest is written."""
-    folder.remove(layout.WORK)
+    if not goes_on(content):
+        folder.remove(layout.WORK)
     folder.remove_temporaries()
 
 
