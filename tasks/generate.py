@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
-from arbitrage.config import RunConfig
 from arbitrage.infra.generation.budget import Budget
 from arbitrage.infra.generation.counts import GenerationCounts
 from arbitrage.infra.generation.death import Deaths, Handed
@@ -20,8 +19,9 @@ from arbitrage.infra.generation.waves import wave_of
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
+from arbitrage.infra.store.raised import spent_by
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage, spent
+from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.tasks.deaths import hand_over
 from arbitrage.tasks.policy import unfinished
@@ -119,13 +119,7 @@ def paying(run: Run) -> Iterator[Purse]:
 def spent_before(run: Run) -> dict[str, float]:
     """What its usage log says that a run has spent of a budget."""
     before = dict((run.carried_planned() or {}).get("usage", {}))
-    return paid(run.config, merged_usage(before, read_usage(run.folder / layout.USAGE)))
-
-
-def paid(config: RunConfig, used: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """What that comes to, recordings left out: they are not asked."""
-    replayed = {teacher.name for teacher in config.teachers if teacher.backend == "replay"}
-    return spent({name: usage for name, usage in used.items() if name not in replayed})
+    return spent_by(run.config, merged_usage(before, read_usage(run.folder / layout.USAGE)))
 
 
 def rest_teachers(uri: str, names: Iterable[str]) -> None:

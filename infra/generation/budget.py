@@ -150,7 +150,7 @@ class Budget:
         try:
             completions = await teacher.generate(request)
         finally:
-            with self._lock:
+            with self._lock:  # another thread must find it in flight or counted, and nothing else
                 self._in_flight -= 1
                 for limit, share in zip(self._limits, expected, strict=True):
                     limit.committed = limit.committed - share if self._in_flight else 0.0
@@ -173,9 +173,10 @@ class Budget:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._in_flight -= 1
-                for limit, share in zip(self._limits, turn.result(), strict=True):
-                    limit.committed -= share
+                with self._lock:
+                    self._in_flight -= 1
+                    for limit, share in zip(self._limits, turn.result(), strict=True):
+                        limit.committed -= share
                 self._go_on()
             raise
 

@@ -2,7 +2,8 @@
 
 Beside the journal and not in it: journals go when their shard is scored, and what an answer cost
 stays spent when the answer itself is lost. One segment a process; under load at most 20 lines a
-second, so counting costs next to nothing and a `kill -9` loses the count of the last 50 ms.
+second, so counting costs next to nothing, and a `kill -9` loses what came within 50 ms of the last
+line.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from arbitrage.infra.generation.usage import TeacherUsage, was_sent
-from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.store.files import cannot_write, write_all
 from arbitrage.infra.teachers.base import Completion, Request
 
 _EVERY_S = 0.05
@@ -41,7 +42,8 @@ class UsageLog:
         self._written = 0.0
 
     def record(self, request: Request, completions: Sequence[Completion]) -> None:
-        """Count one finished request; on disk with the next line, which is due in 50 ms."""
+        """Count one finished request; on disk at once, or with the next line where the last one is
+        less than 50 ms old."""
         if not was_sent(completions):
             return
         with self._lock:
@@ -74,9 +76,12 @@ class UsageLog:
     def close(self) -> None:
         with self._lock:
             self._write()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _write(self) -> None:
         if not self._waiting:
@@ -84,8 +89,9 @@ class UsageLog:
         line = orjson.dumps({name: used.to_json() for name, used in self._waiting.items()})
         file = self._opened()
         try:
-            file.write(line + b"\n")
+            write_all(file, line + b"\n")
         except OSError as error:
+            self._close()  # a line behind a torn one would be torn with it
             raise cannot_write(self._folder, error) from error
         self._waiting.clear()
         self._written = time.monotonic()

@@ -66,7 +66,7 @@ class ShardOnCluster:
         except self._ray.exceptions.RayError as error:
             raise ArbitrageError(
                 f"shard {self._shard} was given up, as the processes it was given to died: "
-                f"{str(error).strip().splitlines()[0]}",
+                f"{_first_line(error)}",
                 mend="See Ray's logs (often memory), then run the same command again.",
             ) from error
         if self._outbox is not None:
@@ -162,13 +162,18 @@ def _started(runner: Any) -> Iterator[Any]:
     except Exception as error:
         address = runner.init_kwargs["address"]
         raise ConfigError(
-            f'run.ray.address = "{address}": {str(error).strip().splitlines()[0]}',
+            f'run.ray.address = "{address}": {_first_line(error)}',
             mend="Start it with `ray start --head`, on the Python of this process, or name it.",
         ) from error
     try:
         yield runner
     finally:
         runner.__exit__(None, None, None)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, or which one it is: some say nothing."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from arbitrage.infra.generation.lender import Lender, Reply, Statement
 from arbitrage.infra.generation.lent import LentBudget
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.raised import spent_by
 from arbitrage.infra.store.run import Run, attach
 from arbitrage.infra.store.shard_lock import is_let_go
 from arbitrage.infra.store.usage import Mark, used_since
 from arbitrage.tasks.cluster.scorers import NAMESPACE
-from arbitrage.tasks.generate import paid, shared_teachers, spent_before
+from arbitrage.tasks.generate import shared_teachers, spent_before
 
 # A connection that breaks for a moment; every call may come twice.
 _RETRIES = 3
@@ -73,7 +74,7 @@ class RunLender(Lender):
         folder = Folder(Path(uri))
 
         def used(mark: Mark) -> dict[str, float]:
-            return paid(run.config, used_since(folder / layout.USAGE, mark))
+            return spent_by(run.config, used_since(folder / layout.USAGE, mark))
 
         let_go = partial(is_let_go, folder)
         super().__init__(limits, before, run.config.run.workers, let_go, used)

@@ -29,7 +29,7 @@ from arbitrage.infra.store import layout
 from arbitrage.infra.store.deaths import carry_deaths, record_deaths, told_deaths
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.s3.failures import StorageError
-from arbitrage.tasks.cluster.join import initial
+from arbitrage.tasks.cluster.join import _started, initial
 from arbitrage.tasks.cluster.nodes import complaint
 from arbitrage.tasks.cluster.scorers import heavy_filters
 from arbitrage.tasks.cluster.shard import counts_since, stopping_when_told, tell_to_stop
@@ -197,3 +197,15 @@ def test_a_filter_is_scored_by_what_stands_in_for_it(
     finally:
         close_filters()
     assert scores["toxicity.toxicity"].tolist() == [0.25, 0.25]
+
+
+def test_a_cluster_that_fails_without_a_word_is_a_config_error_all_the_same() -> None:
+    class Runner:
+        def __init__(self) -> None:
+            self.init_kwargs = {"address": "auto"}
+
+        def __enter__(self) -> None:
+            raise TimeoutError
+
+    with pytest.raises(ConfigError, match=r'"auto": TimeoutError\(\)'), _started(Runner()):
+        pass

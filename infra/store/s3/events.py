@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.store.files import cannot_write, link_or_copy
 
 # Written at the end, from what lies in the folder; or of this machine, or these processes, only.
 LATER = {
@@ -37,11 +35,6 @@ def outbox_of(root: Path) -> Path:
 def keep(source: Path, copy: Path) -> None:
     """Keep a file as it is now: a hard link, or a copy on a file system without links."""
     try:
-        try:
-            os.link(source, copy)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            shutil.copyfile(source, copy)
+        link_or_copy(source, copy)
     except OSError as error:
         raise cannot_write(copy, error) from error
