@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ _RETRIES = 3
 
 
 @contextmanager
-def budget_lent(run: Run) -> Iterator[str | None]:
+def budget_lent(run: Run, work_from: str) -> Iterator[str | None]:
     """Start the lender of a run's budget beside this process; the name that shards reach it by.
 
     None where the run has no budget. It ends with the context, and with it what it knows: what was
@@ -47,7 +48,7 @@ def budget_lent(run: Run) -> Iterator[str | None]:
     actor = (
         ray.remote(num_cpus=0, max_restarts=0, max_task_retries=_RETRIES)(RunLender)
         .options(name=name, namespace=NAMESPACE, scheduling_strategy=here)
-        .remote(run.uri, limits, spent_before(run))
+        .remote(run.uri, limits, spent_before(run), work_from)
     )
     try:
         yield name
@@ -69,7 +70,11 @@ def limits_of(run: Run) -> dict[str, float]:
 class RunLender(Lender):
     """The lender of one run, which looks into its folder for what the dead have used."""
 
-    def __init__(self, uri: str, limits: dict[str, float], before: dict[str, float]) -> None:
+    def __init__(
+        self, uri: str, limits: dict[str, float], before: dict[str, float], work_from: str
+    ) -> None:
+        if Path(work_from).is_dir():  # the config may name files by relative paths
+            os.chdir(work_from)
         run = attach(uri)
         folder = Folder(Path(uri))
 
