@@ -15,7 +15,7 @@ from arbitrage.infra.generation.lender import Lender, Reply, Statement
 from arbitrage.infra.generation.lent import LentBudget
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
-from arbitrage.infra.store.raised import spent_by
+from arbitrage.infra.store.raised import limits_of, spent_by
 from arbitrage.infra.store.run import Run, attach
 from arbitrage.infra.store.shard_lock import is_let_go
 from arbitrage.infra.store.usage import Mark, used_since
@@ -33,7 +33,8 @@ def budget_lent(run: Run, work_from: str) -> Iterator[str | None]:
     None where the run has no budget. It ends with the context, and with it what it knows: what was
     spent is in the usage log.
     """
-    limits = limits_of(run)
+    given = limits_of(run.config.run)
+    limits = {name: limit for name, limit in given.items() if limit is not None}
     if not limits:
         yield None
         return
@@ -54,17 +55,6 @@ def budget_lent(run: Run, work_from: str) -> Iterator[str | None]:
         yield name
     finally:
         ray.kill(actor)
-
-
-def limits_of(run: Run) -> dict[str, float]:
-    """A run's limits by their names in a budget."""
-    given = run.config.run
-    limits = {
-        "usd": given.budget_usd,
-        "tokens": given.budget_tokens,
-        "requests": given.budget_requests,
-    }
-    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 class RunLender(Lender):

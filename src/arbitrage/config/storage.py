@@ -32,7 +32,7 @@ class Storage(Strict):
     )
     work_folder: Annotated[str | None, Reach.WRITE] = Field(
         None,
-        description="Folder that runs are worked on in (runner ray: a shared one); default: ~/.cache.",
+        description="Folder that runs are worked on in; default: in ~/.cache. Ray: a shared one.",
     )
     upload_every_s: float = Field(
         5.0, gt=0, le=3600, description="Finished work is uploaded this often."
