@@ -146,8 +146,8 @@ def open_s3(
         _forget_finished(S3Bucket(place), place, config)
         return Opened(place.folder(), how, None, place=place)
     bucket = S3Bucket(place)
-    found = bucket.get(place.key(layout.MANIFEST)) if how == "raised" else None
-    superseded = orjson.loads(found.data)["sha256"] if found else None
+    found = _manifest(bucket, place) if how == "raised" else None
+    superseded = found["sha256"] if found else None
     return Held(place, bucket, config, superseded).open(config, decided_from)
 
 
@@ -158,23 +158,28 @@ def foresee_s3(
     bucket = S3Bucket(output)
     if run_id is None:
         begun = None if new else _begun(bucket, output, config)
-        if begun is None:
+        ended = begun and _manifest(bucket, begun)
+        # One that its budget ended goes on only where it is named.
+        if begun is None or (ended and goes_on(ended)):
             return "new", _fresh(bucket, output, config.run.name)
         # With a manifest: killed while what only an unfinished run needs was removed.
-        finished = bucket.get(begun.key(layout.MANIFEST)) is not None
-        return ("finished" if finished else "continued"), begun
+        return ("finished" if ended else "continued"), begun
     place = output / checked_id(run_id)
-    manifest = bucket.get(place.key(layout.MANIFEST))
+    manifest = _manifest(bucket, place)
     started = has_log(bucket, place)
     if new and (manifest or started):
         raise RunConflictError(
             f'the run "{place}" exists already.', mend="Choose another --run-id or leave out --new."
         )
     if manifest:
-        content = orjson.loads(manifest.data)
-        kept = _started(bucket, place) if goes_on(content) else None
-        return finished_how(content, config, kept), place
+        kept = _started(bucket, place) if goes_on(manifest) else None
+        return finished_how(manifest, config, kept), place
     return ("continued" if started else "new"), place
+
+
+def _manifest(bucket: Bucket, place: S3Place) -> dict[str, Any] | None:
+    found = bucket.get(place.key(layout.MANIFEST))
+    return orjson.loads(found.data) if found else None
 
 
 def _started(bucket: Bucket, place: S3Place) -> Any:
@@ -221,7 +226,9 @@ def _begun(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None
 def _forget_finished(bucket: Bucket, place: S3Place, config: RunConfig) -> None:
     """Remove what a kill after the manifest left: the next run of the config is another one."""
     if _begun(bucket, place.parent, config) == place:
-        remove_below(bucket, place.key(f"{layout.WORK}/"))
+        manifest = _manifest(bucket, place)
+        if manifest is None or not goes_on(manifest):
+            remove_below(bucket, place.key(f"{layout.WORK}/"))
         bucket.delete([pointer(place.parent, config.identity)])
 
 
