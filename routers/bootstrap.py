@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 _AT_ONCE = 4_000_000
+# With fewer groups than this not even agreement of all is below 5 % by the sign test.
+FEWEST_GROUPS = 6
 _MOST_DRAWN, _FEWEST = 20_000_000, 200
 # The p-value of so many replicates a test is 0.025 at least once it is corrected for all tests.
 _FOR_EACH_TEST = 80
@@ -77,14 +79,18 @@ def resampled(
     return Resampled(means, count)
 
 
-def two_sided(differences: Matrix) -> float:
+def two_sided(differences: Matrix, groups: int | None = None) -> float:
     """The bootstrap p-value of "no difference": twice the rarer side, never 0.
 
-    >>> two_sided(np.array([1.0] * 19))
-    0.1
+    Resampling few groups repeats them and is far too sure: of two that agree every replicate
+    agrees. So it is never below what the sign test could say of so many groups, 2 ** (1 - groups).
+
+    >>> two_sided(np.array([1.0] * 19)), two_sided(np.array([1.0] * 19), 3)
+    (0.1, 0.25)
     """
     rarer = min((differences <= 0).sum(), (differences >= 0).sum())
-    return float(min(1.0, 2 * (rarer + 1) / (len(differences) + 1)))
+    least = 0.0 if groups is None else 2.0 ** (1 - groups)
+    return float(min(1.0, max(least, 2 * (rarer + 1) / (len(differences) + 1))))
 
 
 def holm(values: Sequence[float]) -> list[float]:

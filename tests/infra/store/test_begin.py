@@ -8,11 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import orjson
 import pytest
 from memory_bucket import MemoryBucket
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError, OutputError, RunConflictError
+from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.begin import check_output, find_unfinished, foresee, open_run_folder
 from arbitrage.infra.store.s3 import begin as in_store
@@ -78,7 +80,11 @@ def test_so_is_one_in_a_store(
     place = parse_s3("s3://bucket/runs/x")
     bucket.put(in_store.pointer(place.parent, config.identity), b'{"run_id": "x"}')
     bucket.put(place.key(f"{layout.WORK}/head.json"), b"{}")
-    bucket.put(place.key(layout.MANIFEST), b"{}")
+    ended = {"counts": {"cells": [{"language": "tr", "teacher": "a", "failures": {SPENT: 1}}]}}
+    bucket.put(place.key(layout.MANIFEST), orjson.dumps(ended))
+    assert foresee(config)[0] == "new"  # that goes on with a larger budget, where it is named
+    ended["counts"]["cells"].clear()
+    bucket.put(place.key(layout.MANIFEST), orjson.dumps(ended))
     assert foresee(config) == ("finished", place)
     with closing(open_run_folder(config)) as opened:
         assert (opened.how, opened.place) == ("finished", place)
