@@ -48,8 +48,8 @@ STACK = $(ENV) $(BIN)/python -m arbitrage.infra.deploy.local.stack
 PORT = 4200
 DATABASE = postgres
 
-up: $(VENV)/.run ## PostgreSQL, Prefect, a worker and two stand-in teachers on this machine
-	@$(STACK) up --port $(PORT) --database $(DATABASE)
+up: $(VENV)/.run $(if $(BUCKET),$(S3)/.installed) ## PostgreSQL, Prefect, a worker and two stand-in teachers on this machine; BUCKET=lake: and S3
+	@$(STACK) up --port $(PORT) --database $(DATABASE) $(if $(BUCKET),--bucket $(BUCKET))
 
 trigger: $(VENV)/.run ## run the ad-hoc deployment on what `make up` started
 	@$(STACK) trigger

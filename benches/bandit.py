@@ -18,9 +18,11 @@ Example: python benches/bandit.py --data ../data --board lcb --plot docs/bandit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lines
 import measured
 import numpy as np
 import routing
@@ -35,9 +37,6 @@ Matrix = NDArray[np.float64]
 
 LAG = 2
 DISCOUNT = 0.999
-# Student's t at 97.5 % by degrees of freedom.
-STUDENT = (np.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-COLOURS = ("#888888", "#c0392b", "#1f6fb2", "#2e8b57", "#8e44ad")
 
 
 def streamed(
@@ -88,6 +87,8 @@ def one_seed(log: RewardLog, seed: int, given: Any) -> dict[str, Matrix]:
         "exp3": {"algorithm": "exp3"},
         "bandit": {},
     }
+    if given.explore is not None:
+        streams[f"bandit, explore {given.explore:g}"] = {"explore": given.explore}
     if given.change:
         streams[f"bandit, discount {DISCOUNT}"] = {"discount": DISCOUNT}
     found = {
@@ -100,69 +101,34 @@ def one_seed(log: RewardLog, seed: int, given: Any) -> dict[str, Matrix]:
     return found | {"oracle": np.nanmax(rewards, axis=1)}
 
 
-def interval(values: list[float]) -> str:
-    """Mean and half the width of its 95 % interval over seeds."""
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-    return f"{np.mean(values):.4f} ± {STUDENT[min(len(values), 10) - 1] * error:.4f}"
-
-
 def rows_of(board: str, seeds: list[dict[str, Matrix]]) -> list[dict[str, Any]]:
+    return [row_of(board, name, seeds) for name in seeds[0]]
+
+
+def row_of(board: str, name: str, seeds: list[dict[str, Matrix]]) -> dict[str, Any]:
+    def shown(what: Callable[[dict[str, Matrix]], Matrix]) -> str:
+        return measured.over_draws(np.array([what(seed).mean() for seed in seeds]), "{:.4f}")
+
     last = -(len(seeds[0]["oracle"]) // 4)
-    return [
-        {
-            "board": board,
-            "stream": name,
-            "mean reward": interval([float(seed[name].mean()) for seed in seeds]),
-            "last quarter": interval([float(seed[name][last:].mean()) for seed in seeds]),
-            "regret a prompt": interval(
-                [float((seed["oracle"] - seed[name]).mean()) for seed in seeds]
-            ),
-            "less exp3": interval([float((seed[name] - seed["exp3"]).mean()) for seed in seeds]),
-        }
-        for name in seeds[0]
-    ]
+    return {
+        "board": board,
+        "stream": name,
+        "mean reward": shown(lambda seed: seed[name]),
+        "last quarter": shown(lambda seed: seed[name][last:]),
+        "regret a prompt": shown(lambda seed: seed["oracle"] - seed[name]),
+        "less exp3": shown(lambda seed: seed[name] - seed["exp3"]),
+    }
 
 
 def plot(path: Path, board: str, seeds: list[dict[str, Matrix]]) -> None:
     """Cumulative regret against prompts, the mean over seeds, as SVG."""
-    names = [name for name in seeds[0] if name != "oracle"]
-    count = len(seeds[0]["oracle"])
-    curves = {
-        name: np.mean([np.cumsum(seed["oracle"] - seed[name]) for seed in seeds], axis=0)
-        for name in names
-    }
-    top = max(float(curve[-1]) for curve in curves.values())
-    left, upper, width, height = 60, 30, 460, 270
-    parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 350" font-family="sans-serif" '
-        'font-size="12"><rect width="720" height="350" fill="white"/>',
-        f'<path d="M{left} {upper}V{upper + height}H{left + width}" fill="none" stroke="black"/>',
-        f'<text x="{left}" y="18">Regret to the oracle on {board}, added up '
-        f"(mean of {len(seeds)} seeds)</text>",
-        f'<text x="{left + width / 2}" y="{upper + height + 36}" '
-        'text-anchor="middle">prompts</text>',
-    ]
-    for step in range(5):
-        x, y = left + width * step / 4, upper + height * (1 - step / 4)
-        parts.append(
-            f'<text x="{x}" y="{upper + height + 18}" text-anchor="middle">'
-            f"{count * step // 4:,}</text>"
-            f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{top * step / 4:.0f}</text>'
-        )
-    for colour, name in zip(COLOURS, names, strict=False):
-        at = np.linspace(0, count - 1, 120).astype(int)
-        line = " ".join(
-            f"{left + width * x / count:.1f},{upper + height * (1 - curves[name][x] / top):.1f}"
-            for x in at
-        )
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    ends = sorted(names, key=lambda name: -curves[name][-1])
-    y = 0.0
-    for name in ends:
-        y = max(y + 16, upper + height * (1 - curves[name][-1] / top) + 4)
-        colour = COLOURS[names.index(name)]
-        parts.append(f'<text x="{left + width + 8}" y="{y:.1f}" fill="{colour}">{name}</text>')
-    path.write_text("\n".join([*parts, "</svg>\n"]), encoding="utf-8")
+    at = np.linspace(0, len(seeds[0]["oracle"]) - 1, 120).astype(int)
+    drawn = []
+    for place, name in enumerate(one for one in seeds[0] if one != "oracle"):
+        curve = np.mean([np.cumsum(seed["oracle"] - seed[name]) for seed in seeds], axis=0)
+        drawn.append(lines.Line(name, lines.COLOURS[place], at.tolist(), curve[at].tolist()))
+    title = f"Regret to the oracle on {board}, added up (mean of {len(seeds)} seeds)"
+    lines.draw(path, [lines.Panel(title, "prompts", "{:.0f}", drawn)])
 
 
 def main() -> None:
@@ -175,6 +141,7 @@ def main() -> None:
     options.add_argument("--shard", type=int, default=100, metavar="PROMPTS")
     options.add_argument("--fitted", nargs="*", default=["fixed"], metavar="ROUTER")
     options.add_argument("--change", action="store_true", help="teachers change places halfway")
+    options.add_argument("--explore", type=float, metavar="SHARE", help="and a bandit with this")
     options.add_argument("--plot", type=Path, metavar="FILE", help="SVG of the last board")
     given = options.parse_args()
     where = measured.machine()

@@ -17,6 +17,7 @@ from arbitrage.filters.scoring import conversations, filter_columns, measure_row
 
 # Causes that say nothing of the answer: another day the server may have a score for it.
 PASSING = ("unanswered", "budget_spent")
+UNPAID = ("budget_spent", "partly_budget_spent")
 _CAUSES = [*PASSING, *(f"partly_{cause}" for cause in PASSING)]
 
 
@@ -31,6 +32,13 @@ def unanswered(scored: pa.Table, config: RunConfig) -> dict[str, NDArray[np.int6
             if len(rows):
                 found[name] = rows
     return found
+
+
+def unpaid_scores(scored: pa.Table, config: RunConfig) -> int:
+    """Candidates that lack a score, or a part of one, because no budget was left."""
+    columns = [f"{name}.cause" for name in unanswered(scored, config)]
+    unpaid = pa.array(UNPAID, pa.string())
+    return sum(pc.sum(pc.is_in(scored[c], value_set=unpaid)).as_py() or 0 for c in columns)
 
 
 def score_again(

@@ -36,9 +36,10 @@ def backfill(config: RunConfig, first: date, last: date | None = None) -> list[s
     if last < first:
         raise ConfigError(f"the last day, {last}, lies before the first, {first}.")
     data = config.model_dump(mode="json", exclude_none=True)
-    if DAY not in str(data):
+    if of_day(data, first) == data:
         raise ConfigError(
-            f'"{DAY}" stands nowhere in the config: every day would be the same run.',
+            f'"{DAY}" stands nowhere in prompts.source, prompts.where or run.output: every day '
+            "would be the same run.",
             mend=f'Write for example prompts.source = "s3://logs/{DAY}/*.parquet".',
         )
     runs = {

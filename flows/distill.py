@@ -25,6 +25,7 @@ from arbitrage.infra.store.open import open_run
 from arbitrage.tasks.decide import decide_candidates, find_limits, merge_moments
 from arbitrage.tasks.generate import open_teachers, rest_teachers
 from arbitrage.tasks.learning import check_learning, shards_at_once
+from arbitrage.tasks.left import left_to_decide, left_to_score
 from arbitrage.tasks.match import match_candidates
 from arbitrage.tasks.matching import check_earlier
 from arbitrage.tasks.parent import remember_parent
@@ -138,26 +139,30 @@ def complete_shards(
     more than a router that learns as it goes has room for.
 
     Teachers that need a device for themselves take turns: all shards ask the first, then its server
-    stops and all ask the next. A shard is scored once its last teacher has answered.
+    stops and all ask the next. A shard is scored once its last teacher has answered. One that is
+    scored already, in a run that is continued, costs no task.
     """
+    left = left_to_score(uri, shards)
+    progress.pass_over(len(shards) - len(left))
     *earlier, last = waves(config.teachers)
     workers = shards_at_once(config)
 
     def completing(teachers: list[str] | None, *, score: bool) -> Submit:
-        return lambda index: submit(shards[index], teachers, score)
+        return lambda index: submit(left[index], teachers, score)
 
     for wave in earlier:
-        in_window(completing(list(wave.teachers), score=False), len(shards), workers)
+        in_window(completing(list(wave.teachers), score=False), len(left), workers)
         rest_teachers(uri, wave.exclusive)
     names = list(last.teachers) if earlier else None
-    in_window(completing(names, score=True), len(shards), workers, progress.advance)
+    in_window(completing(names, score=True), len(left), workers, progress.advance)
     rest_teachers(uri, last.exclusive)
 
 
 def decide_shards(uri: str, shards: int, workers: int) -> None:
-    """Decide every shard, some of them a task."""
-    starts = range(0, shards, _DECIDED_AT_ONCE)
-    batches = [list(range(start, min(start + _DECIDED_AT_ONCE, shards))) for start in starts]
+    """Decide every shard that is not decided yet, some of them a task."""
+    left = left_to_decide(uri, range(shards))
+    starts = range(0, len(left), _DECIDED_AT_ONCE)
+    batches = [left[start : start + _DECIDED_AT_ONCE] for start in starts]
     in_window(lambda i: decide_candidates.submit(uri, batches[i]), len(batches), workers)
 
 

@@ -14,8 +14,10 @@ from arbitrage.errors import ArbitrageError
 from arbitrage.filters.base import Batch, FilterParams
 from arbitrage.filters.independence import check_rewards, family_flags
 from arbitrage.filters.scoring import built_filter, measure
+from arbitrage.infra.generation.checks import check_teachers
 from arbitrage.infra.sources import SourceSummary, check_source, source_options
 from arbitrage.infra.store.begin import check_output
+from arbitrage.infra.teachers.base import Teacher
 from arbitrage.routers.drawing import route
 from arbitrage.schema import PROMPTS, table_of
 from arbitrage.tasks.learning import check_learning
@@ -78,14 +80,14 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
 
 
 def _ask(config: TeacherConfig) -> str:
-    async def ask(endpoint: TeacherConfig) -> str:
-        teacher = registry.teachers.get(endpoint.backend).plugin(endpoint)
-        try:
-            return str(await teacher.check())
-        finally:
-            await teacher.close()
+    def made(endpoint: TeacherConfig) -> Teacher:
+        teacher: Teacher = registry.teachers.get(endpoint.backend).plugin(endpoint)
+        return teacher
 
-    return "; ".join(asyncio.run(ask(endpoint)) for endpoint in config.endpoints())
+    answer = asyncio.run(check_teachers([config], made))[config.name]
+    if isinstance(answer, ArbitrageError):
+        raise answer
+    return answer
 
 
 def _route_nothing(config: RunConfig) -> str:

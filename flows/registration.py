@@ -22,6 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from arbitrage.errors import ConfigError
+from arbitrage.flows.silent_runs import crash_silent_runs
 from arbitrage.tasks.limits import limit_name
 from arbitrage.tasks.states import SHORTFALL
 
@@ -43,6 +44,7 @@ def register(file: Path) -> None:
             client.upsert_global_concurrency_limit_by_name(name, slots)
             print(f"global concurrency limit {name}: {slots} shards at a time")
         notify(client, os.environ.get(NOTIFY, ""))
+        crash_silent_runs(client)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run([*command, "--prefect-file", str(file)], check=False)  # noqa: S603
     if done.returncode:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from urllib.request import urlopen
 
 from arbitrage.errors import ArbitrageError, ConfigError
 from arbitrage.infra.interrupt import raise_if_stopping
+from arbitrage.infra.teachers.processes import free_port
 
 _STARTED_WITHIN_S = 120.0
 _AUTH_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
@@ -73,7 +73,7 @@ def own_environment() -> dict[str, str]:
 
 @contextmanager
 def _server(log: IO[bytes]) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(  # noqa: S603 (our own module)
         [sys.executable, "-m", "arbitrage.flows.server", str(port)],
         stdin=subprocess.PIPE,
@@ -114,13 +114,6 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: IO[byt
         f"the temporary Prefect server did not start: {(errors or said)[-1]}.",
         mend="Start one with `prefect server start` and set PREFECT_API_URL.",
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _end_with_parent() -> None:

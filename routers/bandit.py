@@ -47,7 +47,7 @@ class BanditParams(LearningParams):
         return value
 
 
-@register("bandit", version=1)
+@register("bandit", version=2)
 class Bandit(LearningRouter):
     """Routes by what the run's own finished shards have taught, and goes on exploring.
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 _AT_ONCE = 4_000_000
 _MOST_DRAWN, _FEWEST = 20_000_000, 200
+# The p-value of so many replicates a test is 0.025 at least once it is corrected for all tests.
+_FOR_EACH_TEST = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,12 @@ class Resampled:
 
 
 def resampled(
-    values: Matrix, groups: Sequence[str], *, replicates: int = 2000, seed: int = 0
+    values: Matrix,
+    groups: Sequence[str],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+    tests: int = 1,
 ) -> Resampled:
     """Bootstrap the column means of `values`, drawing whole groups with replacement.
 
@@ -47,6 +54,9 @@ def resampled(
     Args:
         values: float64 [n, columns].
         groups: the group of each row, rows of one group are not independent.
+        tests: how many p-values this one is corrected with. Where replicates are too few for any of
+            them to fall below 5 % then (`two_sided` is 2 / (replicates + 1) at least), there are
+            more.
     """
     names, place = np.unique(np.array(groups, dtype=object), return_inverse=True)
     count = len(names)
@@ -54,6 +64,7 @@ def resampled(
     np.add.at(sums, place, np.column_stack([values, np.ones(len(values))]))
     random = np.random.default_rng(seed)
     replicates = min(replicates, max(_FEWEST, _MOST_DRAWN // count))
+    replicates = max(replicates, _FOR_EACH_TEST * tests)
     means = np.empty((replicates, values.shape[1]))
     step = max(1, _AT_ONCE // max(count, 1))
     for start in range(0, replicates, step):

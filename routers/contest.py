@@ -143,10 +143,12 @@ def _decided(
 def _surely_below(found: Evaluation, apart: NDArray[np.float64]) -> list[str]:
     tags = np.array(found.log.prompts.languages)
     tried, values, means = [], [], []
-    for tag in sorted(set(found.log.prompts.languages)):
+    known = sorted(set(found.log.prompts.languages))
+    for tag in known:
         rows = np.flatnonzero(tags == tag)
         groups = [found.log.groups[row] for row in rows.tolist()]
-        draws = resampled(apart[rows][:, None], groups, replicates=_REPLICATES)
+        differences = apart[rows][:, None]
+        draws = resampled(differences, groups, replicates=_REPLICATES, tests=len(known))
         if draws.groups >= 2:
             tried.append(tag)
             values.append(two_sided(draws.means[:, 0]))

@@ -15,7 +15,8 @@ from arbitrage.routers.bootstrap import Resampled, holm, resampled, two_sided
 from arbitrage.routers.folds import grouped_folds
 from arbitrage.routers.meaning import Meaning
 from arbitrage.routers.policies import POLICIES, policy
-from arbitrage.routers.pooling import Matrix, best_column
+from arbitrage.routers.pooling import Matrix, PooledMeans, best_column
+from arbitrage.routers.relatives import family_of
 from arbitrage.routers.reward_log import RewardLog
 
 ORACLE = "oracle"
@@ -102,6 +103,7 @@ def scored_on(
         if names
     ]
     log, test = log.among(both), test.among(both)
+    notes += _strangers(log, test)
     test = replace(test, notes=(*test.notes, *notes))
     shared = len(set(log.prompts.prompt_ids) & set(test.prompts.prompt_ids))
     split = "fitted on one log, tested on the other"
@@ -112,6 +114,20 @@ def scored_on(
     earned[ORACLE] = np.nanmax(test.rewards, axis=1)
     seconds = {name: (fit, route) for name, (_, fit, route) in found.items()}
     return Evaluation(test, earned, seconds, split)
+
+
+def _strangers(log: RewardLog, test: RewardLog) -> list[str]:
+    """What stands in for languages of the test that the fit has no reward in."""
+    known, tags = PooledMeans.of(log.prompts.languages, log.rewards), test.prompts.languages
+    found = []
+    for tag in sorted(set(tags)):
+        if not known.knows(tag):
+            instead = "its family" if family_of(tag) in known.families else "all languages"
+            found.append(
+                f"no reward in {tag} in the log: the {tags.count(tag):,} prompts of the test are "
+                f"routed by the estimate of {instead}"
+            )
+    return found
 
 
 def _try_all(
@@ -221,10 +237,15 @@ def _per_language(
     groups = np.array(found.log.groups, dtype=object)
     base = names.index("fixed")
     languages: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for tag in sorted(set(found.log.prompts.languages)):
+    known = sorted(set(found.log.prompts.languages))
+    for tag in known:
         rows = np.flatnonzero(tags == tag)
         draws = resampled(
-            table[rows], [str(group) for group in groups[rows]], replicates=replicates, seed=seed
+            table[rows],
+            [str(group) for group in groups[rows]],
+            replicates=replicates,
+            seed=seed,
+            tests=len(known),
         )
         for column, name in enumerate(names):
             own = table[rows, column]
@@ -238,8 +259,8 @@ def _per_language(
                 ),
             }
     for by_tag in languages.values():
-        known = [tag for tag, cell in by_tag.items() if cell["vs_fixed"]["p"] is not None]
-        corrected = holm([by_tag[tag]["vs_fixed"]["p"] for tag in known])
-        for tag, value in zip(known, corrected, strict=True):
+        tested = [tag for tag, cell in by_tag.items() if cell["vs_fixed"]["p"] is not None]
+        corrected = holm([by_tag[tag]["vs_fixed"]["p"] for tag in tested])
+        for tag, value in zip(tested, corrected, strict=True):
             by_tag[tag]["vs_fixed"]["p_holm"] = value
     return languages

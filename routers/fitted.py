@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from arbitrage.errors import RouterError
-from arbitrage.reach import Reach, Reached
+from arbitrage.reach import Reach, Reached, opening
 from arbitrage.routers.artefact import load_artefact, pool_columns
 from arbitrage.routers.base import PromptBatch, Router, RouterParams
 from arbitrage.routers.features import IDENTITY
@@ -56,8 +56,10 @@ class FittedParams(RouterParams):
         another run. An artefact that cannot be read is left for loading to complain of; a store
         that cannot be reached is not, as the run would be taken for another."""
         if isinstance(values, dict) and values.get("artefact_sha256") is None:
+            address = str(values.get("artefact"))
+            opening(Reached("router.artefact", Reach.READ, address))
             try:
-                card = orjson.loads(card_bytes(str(values.get("artefact"))))
+                card = orjson.loads(card_bytes(address))
                 return {**values, "artefact_sha256": str(card["sha256"])}
             except (OSError, ValueError, KeyError, TypeError):
                 return values

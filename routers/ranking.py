@@ -18,6 +18,9 @@ from arbitrage.routers.transitivity import Transitivity, transitivity
 ALL = "all"
 # Added to the wins of either side of every pair, so that a teacher that never won has a strength.
 HALF_A_WIN = 0.5
+# With fewer prompts hardly anybody is separable: who is surely behind over all languages is no tie
+# in such a language, however cheap.
+FEW_PROMPTS = 30
 _ROUNDS = 200
 _REPLICATES = 500
 
@@ -52,8 +55,9 @@ class Ranking:
     """The teachers of one language, best first.
 
     Attributes:
-        choice: whom `fixed` would take: the cheapest of those that cannot be told from the leader
-            where costs are given, else the leader.
+        choice: whom to take: where costs are given, the cheapest of those that cannot be told from
+            the leader (with fewer than 30 prompts, nor surely behind over all languages), else the
+            leader.
         says: the same as a sentence.
         transitivity: circles among the teachers, that no ranking can show.
     """
@@ -83,12 +87,16 @@ def rank_teachers(
         costs: teacher -> cost of an answer; where given, ties go to the cheaper.
     """
     tags = np.array(log.prompts.languages)
-    parts = [(ALL, np.arange(len(log)))]
-    parts += [(tag, np.flatnonzero(tags == tag)) for tag in sorted(set(tags.tolist()))]
-    return [_ranked(tag, log.part(places), costs or {}, seed) for tag, places in parts]
+    parts = [(tag, np.flatnonzero(tags == tag)) for tag in sorted(set(tags.tolist()))]
+    overall = _ranked(ALL, log, costs or {}, frozenset(), seed)
+    behind = frozenset(line.teacher for line in overall.teachers if line.separable)
+    own = [_ranked(tag, log.part(places), costs or {}, behind, seed) for tag, places in parts]
+    return [overall, *own]
 
 
-def _ranked(tag: str, log: RewardLog, costs: Mapping[str, float], seed: int) -> Ranking:
+def _ranked(
+    tag: str, log: RewardLog, costs: Mapping[str, float], behind_in_all: frozenset[str], seed: int
+) -> Ranking:
     there = log.present
     heard = np.flatnonzero(there.any(axis=0))
     rewards = log.rewards[:, heard]
@@ -127,7 +135,9 @@ def _ranked(tag: str, log: RewardLog, costs: Mapping[str, float], seed: int) -> 
                 certain,
             )
         )
-    level = [line for line in lines if not line.separable]
+    no_tie = behind_in_all if len(log) < FEW_PROMPTS else frozenset()
+    others = (line for line in lines[1:] if not line.separable and line.teacher not in no_tie)
+    level = [lines[0], *others]
     choice = min(level, key=lambda line: costs.get(line.teacher, 0.0)) if costs else lines[0]
     circles = transitivity(names, wins, replicated)
     return Ranking(tag, len(log), tuple(lines), choice.teacher, _sentence(tag, lines), circles)

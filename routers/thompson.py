@@ -18,10 +18,12 @@ from arbitrage.routers.relatives import family_of
 
 Matrix = NDArray[np.float64]
 
-# Prior precisions, in answers: a teacher's level over all languages counts as one answer at the
-# mean of all teachers, a family's or language's own difference as ten at zero (as in pooling.py),
-# what features add as RIDGE of them.
-LEVEL, OWN, RIDGE = 1.0, 10.0, 10.0
+# Prior precisions, in answers. Of what all teachers have in common, and of a teacher's level:
+COMMON, COMMON_WORDS, LEVEL = 10.0, 10.0, 1.0
+# Of a teacher's own difference in a family or a language, and by words: the likeliest of these,
+# the first of which is next to none. OWN is what stands for the former while the latter is chosen.
+OWN = 10.0
+OWNS, RIDGES = (300.0, 100.0, 30.0, 10.0), (10_000.0, 1000.0, 300.0, 100.0, 30.0)
 # The noise is believed to be the spread of all rewards until so many answers say otherwise.
 NOISE_ANSWERS = 10.0
 
@@ -94,26 +96,70 @@ def taught(state: State, lessons: Lessons, *, teachers: int, discount: float) ->
 def posterior(state: State) -> Posterior:
     """What the sums say.
 
-    Source: Bayesian linear regression with a hierarchical prior (teacher + family + language +
-        features), chosen from as in Agrawal and Goyal 2013, "Thompson Sampling for Contextual
-        Bandits with Linear Payoffs". With a discount the sums are those of Russac, Vernade and
-        Cappe 2019 ("Weighted Linear Bandits for Non-Stationary Environments"), their second
-        matrix of squared weights left out.
-    Not implemented: noise that differs between teachers; the uncertainty of the noise itself.
+    A teacher's weights are those that all have in common (a prompt that is hard for everybody, a
+    language in which rewards are low) and a difference of its own. Only differences decide who is
+    best, so uncertainty about the common part is no reason to explore. How far teachers differ by
+    language and by words is read from the answers: of a few prior precisions the likeliest, which
+    is next to no difference where there is too little to tell.
+
+    Source: Bayesian linear regression with a hierarchical prior, chosen from as in Agrawal and
+        Goyal 2013, "Thompson Sampling for Contextual Bandits with Linear Payoffs"; precisions by
+        the evidence (MacKay 1992, "Bayesian Interpolation"). With a discount the sums are those of
+        Russac, Vernade and Cappe 2019 ("Weighted Linear Bandits for Non-Stationary Environments"),
+        their second matrix of squared weights left out.
+    Not implemented: noise that differs between teachers; the uncertainty of the noise itself, of
+        the common part and of the precisions.
+    """
+    words = max((_solved(state, OWN, ridge) for ridge in RIDGES), key=_evidence)
+    others = (_solved(state, own, words.ridge) for own in OWNS if own != OWN)
+    best = max((words, *others), key=_evidence)
+    return Posterior(state, best.mean, best.spread, best.noise, best.centre)
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    mean: Matrix
+    spread: NDArray[np.float64]
+    noise: float
+    centre: float
+    evidence: float
+    ridge: float
+
+
+def _evidence(solved: _Solved) -> float:
+    return solved.evidence
+
+
+def _solved(state: State, own: float, ridge: float) -> _Solved:
+    """The posterior at these precisions, and the log of its evidence but for a constant.
+
+    The common weights are the most likely ones: each teacher's difference ~ Normal(0, noise / P)
+    integrated out, sum(P - P S P) times them is sum(P S b), over teachers, where S is the inverse
+    of gram + P and b the right side.
     """
     gram, right, squares = state["gram"], state["right"], state["squares"]
     answers = gram[:, 0, 0]
     total = max(float(answers.sum()), 1e-12)
     centre = float(right[:, 0].sum()) / total
     centred = right - centre * gram[:, 0, :]
-    off = squares - 2 * centre * right[:, 0] + centre**2 * answers
-    prior = np.concatenate([[LEVEL], np.full(WIDTH, RIDGE), np.full(len(state["names"]), OWN)])
+    count = len(state["names"])
+    prior = np.concatenate([[LEVEL], np.full(WIDTH, ridge), np.full(count, own)])
+    shared = np.concatenate([[LEVEL], np.full(WIDTH, COMMON_WORDS), np.full(count, COMMON)])
     spread = np.linalg.inv(gram + np.diag(prior))
+    known = np.diag(shared + len(gram) * prior) - prior[:, None] * spread.sum(axis=0) * prior
+    common = np.linalg.solve(known, prior * np.einsum("aij,aj->i", spread, centred))
+    off = squares - 2 * centre * right[:, 0] + centre**2 * answers - 2 * centred @ common
+    off = off + np.einsum("i,aij,j->a", common, gram, common)
+    centred = centred - gram @ common
     mean = np.einsum("aij,aj->ai", spread, centred)
     left = float((off - np.einsum("aj,aj->a", mean, centred)).sum())
     believed = NOISE_ANSWERS * max(float(off.sum()), 0.0) / total
     noise = max(believed + max(left, 0.0), 0.0) / (NOISE_ANSWERS + total)
-    return Posterior(state, mean, spread, noise, centre)
+    # Rewards that are all alike leave the last digits of sums, which say nothing.
+    least = max(noise, 1e-12 * float(squares.sum()) / total, 1e-300)
+    sizes = float(np.linalg.slogdet(spread)[1].sum()) + len(gram) * float(np.log(prior).sum())
+    evidence = round((sizes - total * float(np.log(least))) / 2, 6)
+    return _Solved(common + mean, spread, noise, centre, evidence, ridge)
 
 
 def columns(state: State, batch: PromptBatch) -> Matrix:

@@ -80,13 +80,16 @@ def _of_model(log: RewardLog, model: str, names: list[str], seed: int) -> list[V
     tags = np.array(log.prompts.languages)
     best = log.rewards[:, log.teachers.index(names[0])]
     measured = []
+    parts = [*sorted(set(log.prompts.languages)), ALL]
+    tests = len(parts) * (len(names) - 1)
     for name in names[1:]:
         apart = log.rewards[:, log.teachers.index(name)] - best
-        for tag in [*sorted(set(log.prompts.languages)), ALL]:
+        for tag in parts:
             rows = np.flatnonzero(~np.isnan(apart) & ((tags == tag) | (tag == ALL)))
             if len(rows):
                 groups = [log.groups[row] for row in rows.tolist()]
-                draws = resampled(apart[rows][:, None], groups, replicates=1000, seed=seed)
+                differences = apart[rows][:, None]
+                draws = resampled(differences, groups, replicates=1000, seed=seed, tests=tests)
                 measured.append((name, tag, apart[rows], draws))
     tested = [n for n, (*_, draws) in enumerate(measured) if draws.groups > 1]
     values = holm([two_sided(measured[n][3].means[:, 0]) for n in tested]) if tested else []

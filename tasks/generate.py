@@ -19,8 +19,9 @@ from arbitrage.infra.generation.waves import wave_of
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
+from arbitrage.infra.store.raised import spent_by
 from arbitrage.infra.store.run import Run
-from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage, spent
+from arbitrage.infra.store.usage import UsageLog, merged_usage, read_usage
 from arbitrage.infra.teachers.base import Completion, Request
 from arbitrage.tasks.deaths import hand_over
 from arbitrage.tasks.policy import unfinished
@@ -33,6 +34,7 @@ class Teachers:
     pool: TeacherPool
     usage: UsageLog
     purse: Purse
+    budget: Budget | None
 
 
 _opened: dict[str, Teachers] = {}
@@ -87,14 +89,17 @@ class BoardUpdates:
         self._finished, self._failed = finished, failed
 
 
-def shared_teachers(run: Run, processes: int = 1) -> Teachers:
-    """The teachers of a run, shared by all its shards in this process."""
+def shared_teachers(run: Run, processes: int = 1, lent: Budget | None = None) -> Teachers:
+    """The teachers of a run, shared by all its shards in this process.
+
+    `lent`: the budget that they are opened with, where it is not this process's own.
+    """
     with _lock:
         if run.uri not in _opened:
-            budget = _budget(run)
+            budget = lent or Budget.of(run.config.run, spent_before(run))
             pool = TeacherPool(divided(run.config.teachers, processes), budget=budget)
             usage = UsageLog(run.folder / layout.USAGE)
-            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget))
+            _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget), budget)
         return _opened[run.uri]
 
 
@@ -108,15 +113,13 @@ def paying(run: Run) -> Iterator[Purse]:
         opened.usage.flush()
         return
     with closing(UsageLog(run.folder / layout.USAGE)) as usage:
-        yield Purse(usage, _budget(run))
+        yield Purse(usage, Budget.of(run.config.run, spent_before(run)))
 
 
-def _budget(run: Run) -> Budget | None:
-    """The run's budget, less what is in its usage log."""
-    replayed = {t.name for t in run.config.teachers if t.backend == "replay"}
+def spent_before(run: Run) -> dict[str, float]:
+    """What its usage log says that a run has spent of a budget."""
     before = dict((run.carried_planned() or {}).get("usage", {}))
-    used = merged_usage(before, read_usage(run.folder / layout.USAGE))
-    return Budget.of(run.config.run, spent({n: u for n, u in used.items() if n not in replayed}))
+    return spent_by(run.config, merged_usage(before, read_usage(run.folder / layout.USAGE)))
 
 
 def rest_teachers(uri: str, names: Iterable[str]) -> None:

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from prefect import get_client
+from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.concurrency.sync import concurrency
 
 from arbitrage.tasks.away import server_may_be_away
 
 # A worker that dies gives its slots back once its lease has run out.
 _LEASE_S = 120.0
+# The server gives no more at once.
+_PAGE = 200
 
 
 @contextmanager
@@ -39,9 +42,13 @@ def teacher_slots(teachers: Iterable[str], run: str) -> Iterator[None]:
 @lru_cache(maxsize=8)
 def known_limits(run: str) -> frozenset[str]:  # noqa: ARG001 (the key of the cache)
     """Names of the active limits on the server."""
+    found: list[GlobalConcurrencyLimitResponse] = []
     with get_client(sync_client=True) as client:
-        found = client.read_global_concurrency_limits(limit=200)
-    return frozenset(limit.name for limit in found if limit.active)
+        while True:
+            page = client.read_global_concurrency_limits(_PAGE, offset=len(found))
+            found += page
+            if len(page) < _PAGE:
+                return frozenset(limit.name for limit in found if limit.active)
 
 
 def limit_name(teacher: str) -> str:

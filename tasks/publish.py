@@ -42,9 +42,10 @@ def publish_run(uri: str, shards: int, views: dict[str, Any]) -> None:
     commits: list[dict[str, Any]] = []
     counts = merged(_kept_but_for_counts(run.commits(shards), commits))
     planned = carried_and_used(run) or planned_and_used(run, shards)
-    totals = usage_totals(run_totals(run, shards, counts), planned["usage"])
-    content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
     asked = routed_by_language(run, shards)
+    totals = run_totals(run, shards, counts, sum(asked.values()))
+    totals = usage_totals(totals, planned["usage"])
+    content = manifest_content(run, commits, views, counts.to_json(), totals) | planned
     content["limits"] = limit_rows(run.config.select, run.limits(), asked, counts)
     content["rewards"] = {
         **reward_content(run.config, counts),

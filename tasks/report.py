@@ -81,6 +81,10 @@ class RunProgress:
             payload={"done": self._done, "shards": self._shards},
         )
 
+    def pass_over(self, shards: int) -> None:
+        """Count shards that an earlier process of the run has scored; it has told of them."""
+        self._done += shards
+
     def finish(self, outcome: Outcome) -> None:
         """The run is published; nothing more is to come."""
         self._finished = f"{self._run_id}: finished, {outcome.sentence}"

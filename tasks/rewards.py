@@ -13,6 +13,7 @@ from arbitrage.filters.moments import Moments
 from arbitrage.filters.selection import objective_values
 from arbitrage.filters.trust import may_teach
 from arbitrage.infra.store import FinishedRun
+from arbitrage.infra.store.usage import spent
 from arbitrage.schema import asked_texts
 
 Reward = str | dict[str, float]
@@ -102,10 +103,6 @@ def _rewards(
 
 
 def used_of(runs: Sequence[FinishedRun]) -> dict[str, float]:
-    """What runs used of a budget: usd, requests, tokens."""
-    used = [teacher for run in runs for teacher in run.manifest.get("usage", {}).values()]
-    return {
-        "usd": sum(item["cost_usd"] for item in used),
-        "requests": sum(item["requests"] for item in used),
-        "tokens": sum(item["prompt_tokens"] + item["completion_tokens"] for item in used),
-    }
+    """What runs used of a budget: usd, tokens, requests."""
+    used = [spent(run.manifest.get("usage", {})) for run in runs]
+    return {name: sum(one[name] for one in used) for name in spent({})}

@@ -40,8 +40,9 @@ def stage_round(uri: str, number: int) -> dict[str, Any]:
     """Stage the shards of one round, once all earlier ones are scored; a staged one stays.
 
     Returns `first` shard, number of `shards`, `asked` (language -> places [from, to) in its order)
-    and `over`: whether nothing more will be asked, so that these shards hold only the graveyard of
-    what was not. Depends on scores and counts alone: a resumed run stages the same.
+    `over`: whether nothing more will be asked, so that these shards hold only the graveyard of
+    what was not, and `spent`: whether for want of budget. Depends on scores and counts alone: a
+    resumed run stages the same.
     """
     run = unfinished(uri)
     content: dict[str, Any] | None = run.round(number)
@@ -53,7 +54,8 @@ def stage_round(uri: str, number: int) -> dict[str, Any]:
         spent = bool(earlier) and is_spent(run, earlier[-1])
         over = spent or not spans
         shards = _bury(run, first, standings, spent=spent) if over else _ask(run, first, spans)
-        content = {"first": first, "shards": shards, "asked": {} if over else spans, "over": over}
+        content = {"first": first, "shards": shards, "asked": {} if over else spans}
+        content |= {"over": over, "spent": spent}
         run.commit_round(number, content)
     board.add(shards=content["shards"])
     return content

@@ -6,12 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from arbitrage.filters.again import score_again, unanswered
+from arbitrage.config import RunConfig
+from arbitrage.filters.again import score_again, unanswered, unpaid_scores
 from arbitrage.filters.matching import sketch_keys
 from arbitrage.filters.moments import Moments
 from arbitrage.filters.scoring import Sketches, matched_measures, score_table
 from arbitrage.filters.selection import weighted_measures
+from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.answers import AnswerJournal
@@ -55,4 +58,11 @@ def commit_scores(
     matched = matched_measures(run.config)
     measures = [name for name in weighted_measures(run.config) if name not in matched]
     moments = Moments.of(scored, measures)
-    run.commit_scored(shard, scored, details, moments.to_json())
+    unpaid = is_unpaid(scored, run.config)
+    run.commit_scored(shard, scored, details, moments.to_json(), unpaid=unpaid)
+
+
+def is_unpaid(scored: pa.Table, config: RunConfig) -> bool:
+    """Whether no budget was left for some of a shard's candidates, or for one of their scores."""
+    refused = pc.any(pc.equal(scored["error"], SPENT)).as_py()
+    return bool(refused) or unpaid_scores(scored, config) > 0

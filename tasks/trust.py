@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,8 @@ from arbitrage.filters.asking import ServerParams
 from arbitrage.filters.independence import cast_of, family_flags
 from arbitrage.filters.trust import may_teach, reward_uses, rulings_of
 from arbitrage.infra.report.counts import NO_LANGUAGE, Counts
-from arbitrage.infra.store import FinishedRun, layout
+from arbitrage.infra.store import FinishedRun
+from arbitrage.infra.store.publish import shard_files
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.views.units import reads_units
 
@@ -52,15 +54,15 @@ def unscored_causes(run: Run, shards: int) -> dict[str, dict[str, int]]:
     ]
     if not names:
         return {}
-    files = [run.folder / layout.part("candidates", shard) for shard in range(shards)]
-    frame = pl.scan_ipc(files)
-    found = {}
-    for name in names:
-        column = f"{name}.cause"
-        counted = frame.select(pl.col(column).drop_nulls().value_counts(sort=True)).collect()
-        rows = [row[column] for row in counted.to_dicts()]
-        found[name] = {row[column]: row["count"] for row in rows}
-    return {name: causes for name, causes in found.items() if causes}
+    found: dict[str, Counter[str]] = {name: Counter() for name in names}
+    for paths in shard_files(run, "candidates", shards):
+        frame = pl.scan_ipc(paths)
+        for name, causes in found.items():
+            column = pl.col(f"{name}.cause").alias("cause")
+            counted = frame.select(column).drop_nulls().group_by("cause").len().collect()
+            causes.update(dict(counted.iter_rows()))
+    # The most frequent first.
+    return {name: dict(causes.most_common()) for name, causes in found.items() if causes}
 
 
 def may_be_learned(run: FinishedRun, table: pa.Table, objective: str) -> pa.Table:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-SWIFT = Path(__file__).parent / "s3" / "swift_servers.py"
+SWIFT = Path(__file__).parents[1] / "infra" / "deploy" / "local" / "swift_servers.py"
 KEYS = {"AWS_ACCESS_KEY_ID": "test:tester", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 

@@ -284,7 +284,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 90) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int, str, str]:
     """Exit code, standard output and standard error; the whole group is killed when time is up."""
     try:
         out, err = process.communicate(timeout=timeout_s)
@@ -297,7 +297,7 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 90) -> tuple[int, 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Poll until something has happened in the run folder; fails where the child ends before."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not happened():
         if process.poll() is not None:
             raise AssertionError(f"the run ended too early: {process.communicate()}")

@@ -43,6 +43,8 @@ class Behaviour:
         mode: the fault, one of MODES.
         first: only the first so many requests are faulty (None = all).
         first_of_each: only the first so many requests with the same body are faulty (None = all).
+        holds_after: requests beyond the first so many are taken and never answered, so that a test
+            may take its time to kill the server in mid-work (None = all are answered).
         retry_after: the Retry-After header of a 429 or 500, as sent.
         huge_bytes: size of the body in mode "huge".
         models: what GET /v1/models lists.
@@ -57,6 +59,7 @@ class Behaviour:
     mode: str = "none"
     first: int | None = None
     first_of_each: int | None = None
+    holds_after: int | None = None
     retry_after: str | None = None
     huge_bytes: int = 64 << 20
     models: list[str] = field(default_factory=lambda: ["stand-in"])

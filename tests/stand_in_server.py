@@ -127,7 +127,7 @@ class StandIn:
 
         self._thread = threading.Thread(target=serve, name="stand-in", daemon=True)
         self._thread.start()
-        assert ready.wait(10), "the stand-in server did not start"
+        assert ready.wait(120), "the stand-in server did not start"
         return self
 
     def __exit__(
@@ -138,7 +138,7 @@ class StandIn:
     ) -> None:
         assert self._thread is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(120)
 
     # One request
 
@@ -179,6 +179,9 @@ class StandIn:
             and (behaviour.first is None or stats.requests <= behaviour.first)
             and (behaviour.first_of_each is None or stats.bodies[key] <= behaviour.first_of_each)
         )
+        if behaviour.holds_after is not None and stats.requests > behaviour.holds_after:
+            stats.in_flight -= 1
+            return
         asked = orjson.loads(body)
         if behaviour.keeps:
             stats.kept = [*stats.kept, asked][-behaviour.keeps :]

@@ -57,7 +57,7 @@ def calibrate(
     say = Console(stderr=True, soft_wrap=True)
     identity = calibration_identity(checked)
     how, path = foresee_calibration(checked, identity, run_id, new=new)
-    say.print(f"{_HAPPENS[how]} {path}", highlight=False)
+    say.print(f"{_HAPPENS[how]} {path}", highlight=False, markup=False)
     if how != "finished":
         check_in_use(checked)
         check_output(checked)
@@ -95,7 +95,7 @@ def show(found: dict[str, Any], path: Path) -> None:
     elif found["earlier"]:
         said += f" (before: {found['earlier']}; arbitrage router rollback {found['artefact']})"
     console.print(said, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"Card: {path}/artefact/card.md", highlight=False, soft_wrap=True)
+    console.print(f"Card: {path}/artefact/card.md", highlight=False, markup=False, soft_wrap=True)
     typer.echo(str(path))
 
 

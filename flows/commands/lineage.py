@@ -6,7 +6,7 @@ import typer
 
 from arbitrage.flows.commands.options import AsJson, RunPath, print_json, wide_console
 
-_BROKEN = {"changed", "unreadable"}
+_BROKEN = {"grown", "changed", "unreadable"}
 FAILED = 4
 
 

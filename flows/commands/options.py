@@ -45,6 +45,11 @@ def wide_console() -> Console:
     return console if console.is_terminal else Console(width=max(_PLAIN_WIDTH, console.width))
 
 
+def interval(bounds: tuple[float, float] | None, digits: int = 4) -> str:
+    """Both ends of an interval for a table; "-" where there is none."""
+    return "-" if bounds is None else f"{bounds[0]:.{digits}g} .. {bounds[1]:.{digits}g}"
+
+
 def print_json(value: Any) -> None:
     """One JSON object on standard output."""
     typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

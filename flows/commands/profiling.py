@@ -78,14 +78,14 @@ def _fitting(console: Console, table: Callable[[bool], Table]) -> None:
     """A table with its intervals: a file or pipe gets the columns that takes, a terminal that is
     narrower gets it without them."""
     whole = table(True)
-    room = console.options.update(max_width=_WIDEST)
+    room = console.options.update(max_width=_WIDEST, markup=False)
     needed = console.measure(whole, options=room).maximum
     if not console.is_terminal:
-        Console(width=max(needed, console.width)).print(whole)
+        Console(width=max(needed, console.width)).print(whole, markup=False)
     elif needed <= console.width:
-        console.print(whole)
+        console.print(whole, markup=False)
     else:
-        console.print(table(False))
+        console.print(table(False), markup=False)
         console.print(f"Intervals take a terminal of {needed} columns, or | less -S.", style="dim")
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from arbitrage.config import load_config
 from arbitrage.errors import ConfigError, unknown_name
-from arbitrage.flows.commands.options import AsJson, print_json, wide_console
-from arbitrage.flows.commands.routing import Log, Seed
+from arbitrage.flows.commands.options import AsJson, interval, print_json, wide_console
+from arbitrage.flows.commands.routing import Config, Log, Reward, Seed, read_log
 
 if TYPE_CHECKING:
     from arbitrage.routers.ranking import Ranking
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 def rank(
     log: Log,
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="CONFIG", help="A run.toml: prices, models and precisions."),
-    ] = None,
+    reward: Reward = None,
+    config: Config = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(metavar="TEACHER=COST", help="For ties; each teacher once."),
@@ -42,17 +40,13 @@ def rank(
     Example: arbitrage router rank rewards.parquet --cost big=1.0 --cost small=0.2
     """
     from arbitrage.infra.report.router_card import render_ranking
-    from arbitrage.infra.store.s3.carried import brought
+    from arbitrage.infra.store.files import Folder
     from arbitrage.routers.ranking import rank_teachers
-    from arbitrage.routers.reward_log import read_reward_log
     from arbitrage.routers.variants import compare_variants
     from arbitrage.tasks.labelling import costs_of, identities_of
 
     say = Console(stderr=True, soft_wrap=True)
-    with brought(log) as table:
-        read = read_reward_log(table)
-    for note in read.notes:
-        say.print(f"{log}: {note}", highlight=False, markup=False)
+    read = read_log(log, say, reward)
     checked = None if config is None else load_config(config)
     costs = _costs(cost or [], read.teachers) or (checked and costs_of(checked)) or None
     rankings = rank_teachers(read, costs=costs, seed=seed)
@@ -65,7 +59,8 @@ def rank(
         "variants": [item.to_json() for item in variants],
     }
     if page is not None:
-        page.write_text(render_ranking(found["ranking"], found["variants"]), encoding="utf-8")
+        text = render_ranking(found["ranking"], found["variants"])
+        Folder(page.parent).write_bytes(page.name, text.encode("utf-8", "replace"))
     if as_json:
         print_json(found)
         return
@@ -111,14 +106,14 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
                 ranking.language if place == 0 else "",
                 f"{chosen} {line.teacher}",
                 f"{line.mean:.3g}",
-                _interval(line.ci95),
+                interval(line.ci95, 3),
                 f"{line.behind:.3g}" if place else "",
-                _interval(line.behind_ci95) if place else "",
+                interval(line.behind_ci95, 3) if place else "",
                 f"{line.strength:+.2f}",
                 f"{line.elo:.0f}",
             )
         table.add_section()
-    console.print(table)
+    console.print(table, markup=False)  # teachers of a log may be called anything
     for ranking in [*rankings[1:], rankings[0]]:
         console.print(ranking.says, highlight=False, markup=False, soft_wrap=True)
         for circle in ranking.transitivity.sure:
@@ -134,10 +129,6 @@ def _show(rankings: list[Ranking], variants: list[Variant]) -> None:
         "Elo: mean over 100 orders.",
         highlight=False,
     )
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.3g} .. {bounds[1]:.3g}"
 
 
 def add_to(router: typer.Typer) -> None:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from arbitrage.flows.commands.options import AsJson, RunPath, print_json, wide_console
+from arbitrage.flows.commands.options import AsJson, RunPath, interval, print_json, wide_console
 
 
 def value(
@@ -64,15 +64,11 @@ def _table(found: dict[str, Any]) -> Table:
     for name in ("mean reward", "95 %", "vs the run", "95 %"):
         table.add_column(name, justify="right")
     logged = found["logged"]
-    table.add_row("the run itself", f"{logged['value']:.4g}", _interval(logged["ci95"]), "", "")
+    table.add_row("the run itself", f"{logged['value']:.4g}", interval(logged["ci95"]), "", "")
     for name, row in found["estimates"].items():
         against = row["vs_logged"]
         known = row["value"] is not None
         mean = f"{row['value']:.4g}" if known else "-"
         difference = f"{against['difference']:+.4g}" if known else "-"
-        table.add_row(name, mean, _interval(row["ci95"]), difference, _interval(against["ci95"]))
+        table.add_row(name, mean, interval(row["ci95"]), difference, interval(against["ci95"]))
     return table
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"

@@ -13,9 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from arbitrage.config import load_config
 from arbitrage.errors import ConfigError
 from arbitrage.flows.commands import router_value
-from arbitrage.flows.commands.options import AsJson, print_json, wide_console
+from arbitrage.flows.commands.options import AsJson, interval, print_json, wide_console
 from arbitrage.infra.store.s3.place import is_s3
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ Embeddings = Annotated[
         help="Read embeddings beside words: e5, endpoint:base_url=...,model=... and so on.",
     ),
 ]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="CONFIG", help="A run.toml: prices, models and precisions."),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of vectors, so that a text is embedded once."),
@@ -61,6 +66,7 @@ def fit(
     reward: Reward = None,
     embeddings: Embeddings = None,
     embedding_cache: Cache = None,
+    config: Config = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -72,12 +78,25 @@ def fit(
     from arbitrage.infra.store.s3.carried import taken_away
     from arbitrage.routers.fit import fit_artefact
     from arbitrage.routers.promotion import PAGE
+    from arbitrage.tasks.labelling import costs_of, identities_of
 
     say = Console(stderr=True, soft_wrap=True)
-    read = _read(log, say, reward)
+    checked = None if config is None else load_config(config)
+    costs, identities = (
+        (None, None) if checked is None else (costs_of(checked), identities_of(checked))
+    )
+    read = read_log(log, say, reward)
     say.print(f"fitting {kind} on {len(read):,} prompts", highlight=False)
     with _meaning(embeddings, embedding_cache) as meaning, taken_away(output) as folder:
-        card = fit_artefact(read, folder, kind=kind, seed=seed, meaning=meaning)
+        card = fit_artefact(
+            read,
+            folder,
+            kind=kind,
+            seed=seed,
+            costs=costs,
+            identities=identities,
+            meaning=meaning,
+        )
         (folder / PAGE).write_text(render_router_card(card), encoding="utf-8")
     if as_json:
         print_json(card)
@@ -116,18 +135,21 @@ def evaluate(
     from arbitrage.routers.policies import EMBEDDED, POLICIES
 
     say = Console(stderr=True, soft_wrap=True)
-    read = _read(log, say, reward)
+    read = read_log(log, say, reward)
     routers = (*POLICIES, EMBEDDED) if embeddings else tuple(POLICIES)
     with _meaning(embeddings, embedding_cache) as meaning:
         if test is None:
             found = cross_validated(read, routers, folds=folds, seed=seed, meaning=meaning)
         else:
-            later = _read(test, say, reward)
+            later = read_log(test, say, reward)
             found = scored_on(read, later, routers, seed=seed, meaning=meaning)
     summary = summarised(found, seed=seed)
     if as_json:
         print_json(summary)
         return
+    for note in summary["notes"]:
+        if note not in read.notes:
+            say.print(note, highlight=False, markup=False)
     console = wide_console()
     console.print(evaluation_table(summary))
     console.print(
@@ -152,7 +174,8 @@ def _meaning(written: str | None, cache: Path | None) -> Iterator[Meaning | None
         yield meaning_of(params, cache or folder)
 
 
-def _read(path: str, say: Console, reward: str | None) -> RewardLog:
+def read_log(path: str, say: Console, reward: str | None) -> RewardLog:
+    """A parquet table or a finished run as a reward log, with its notes said."""
     from arbitrage.infra.store.s3.carried import brought
     from arbitrage.routers.reward_log import read_reward_log
 
@@ -200,16 +223,12 @@ def evaluation_table(summary: dict[str, Any]) -> Table:
         table.add_row(
             name,
             f"{row['mean_reward']:.4g}",
-            _interval(row["ci95"]),
+            interval(row["ci95"]),
             f"{row['vs_fixed']['difference']:+.4g}",
-            _interval(row["vs_fixed"]["ci95"]),
+            interval(row["vs_fixed"]["ci95"]),
             "-" if closed is None else f"{closed:.1%}",
         )
     return table
-
-
-def _interval(bounds: tuple[float, float] | None) -> str:
-    return "-" if bounds is None else f"{bounds[0]:.4g} .. {bounds[1]:.4g}"
 
 
 def add_to(app: typer.Typer) -> None:

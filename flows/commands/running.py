@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ _HAPPENS = {
     "new": "new run",
     "continued": "continuing the unfinished run",
     "finished": "this run is finished already:",
+    "raised": "continuing, with more to spend, the run that its budget ended:",
 }
 
 
@@ -36,11 +38,13 @@ def run(
 ) -> None:
     """Run a config from prompts to training shards; prints the run folder as its last line.
 
-    An unfinished run of the same config is continued.
+    An unfinished run of the same config is continued. So is one that its budget ended, where it is
+    named and gets a larger one: --run-id ID --set run.budget_usd=20
 
     Example: arbitrage run run.toml --set run.samples=4
     """
     from arbitrage.filters.independence import check_rewards
+    from arbitrage.infra.report.enough import enough
     from arbitrage.infra.report.outcome import Outcome
     from arbitrage.infra.store.begin import check_output, foresee
 
@@ -48,14 +52,16 @@ def run(
     prepare_prefect()
     say = Console(stderr=True, soft_wrap=True)
     how, path = foresee(checked, run_id, new=new)
-    say.print(f"{_HAPPENS[how]} {path}", highlight=False)
+    say.print(f"{_HAPPENS[how]} {path}", highlight=False, markup=False)
     if how != "finished":
         check_rewards(checked)
         check_output(checked)
         _distill(say, checked, path.name, new)
     manifest = show_run(path)
     typer.echo(str(path))
-    exit_on_shortfall(Outcome.of(manifest).shortfalls)
+    more = [f"{key}={value:.12g}" for key, value in enough(manifest).items()]
+    go_on = how_to_go_on(sys.argv[1:], path.name, more) if more else None
+    exit_on_shortfall(Outcome.of(manifest).shortfalls, go_on)
 
 
 def decide(
@@ -119,9 +125,12 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
         console.print(f"\n{view['rows']} rows of {name}. Load them with", highlight=False)
         console.print("  from datasets import load_from_disk", highlight=False)
         console.print(
-            f'  {name} = load_from_disk("{path}/views/{name}")', highlight=False, soft_wrap=True
+            f'  {name} = load_from_disk("{path}/views/{name}")',
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
-    console.print(f"\nReport: {path}/report.html", highlight=False, soft_wrap=True)
+    console.print(f"\nReport: {path}/report.html", highlight=False, markup=False, soft_wrap=True)
     return manifest
 
 
@@ -140,21 +149,34 @@ def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
         except (InterruptedRunError, KeyboardInterrupt):
             raise InterruptedRunError(
                 "the run was stopped; everything finished is saved.",
-                mend=f"Continue with: {_how_to_go_on(run_id)}",
+                mend=f"Continue with: {how_to_go_on(sys.argv[1:], run_id)}",
             ) from None
         except AllTeachersDeadError as error:
-            go_on = f"continue with: {_how_to_go_on(run_id)}"
+            go_on = f"continue with: {how_to_go_on(sys.argv[1:], run_id)}"
             raise AllTeachersDeadError.of(error.deaths, go_on) from None
         except StorageError as error:
-            go_on = f"{error.mend} Then continue with: {_how_to_go_on(run_id)}"
+            go_on = f"{error.mend} Then continue with: {how_to_go_on(sys.argv[1:], run_id)}"
             raise StorageError(error.what, mend=go_on) from None
 
 
-def _how_to_go_on(run_id: str) -> str:
-    """The command that continues this run, whatever else there is to continue."""
-    given = [argument for argument in sys.argv[1:] if argument != "--new"]
+def how_to_go_on(arguments: Sequence[str], run_id: str, overrides: Sequence[str] = ()) -> str:
+    """The command that continues this run, whatever else there is to continue.
+
+    >>> how_to_go_on(["run", "a.toml", "--set", "run.budget_usd=1", "--new"], "a-1",
+    ...     ["run.budget_usd=2"])
+    'arbitrage run a.toml --run-id a-1 --set run.budget_usd=2'
+    """
+    replaced = {override.partition("=")[0] for override in overrides}
+    given: list[str] = []
+    left = iter(argument for argument in arguments if argument != "--new")
+    for argument in left:
+        pair = [argument, next(left, "")] if argument == "--set" else [argument]
+        if pair[-1].removeprefix("--set=").partition("=")[0].strip() not in replaced:
+            given += pair
     if not any(argument.split("=")[0] == "--run-id" for argument in given):
         given += ["--run-id", run_id]
+    for override in overrides:
+        given += ["--set", override]
     return shlex.join(["arbitrage", *given])
 
 

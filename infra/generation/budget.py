@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -121,7 +121,7 @@ class Budget:
                     limit.others_committed += share
                 self._others_in_flight += 1
                 return True
-            return None if self._in_flight or self._others_in_flight else False
+            return False if self._no_room([share for _, share in shares]) else None
 
     def settle_other(self, expected: Mapping[str, float], cost: Mapping[str, float]) -> None:
         """Count what that question cost, and let those go on that wait for the difference."""
@@ -150,10 +150,11 @@ class Budget:
         try:
             completions = await teacher.generate(request)
         finally:
-            self._in_flight -= 1
-            for limit, share in zip(self._limits, expected, strict=True):
-                limit.committed = limit.committed - share if self._in_flight else 0.0
-                limit.spent += limit.meter.cost(teacher, completions, share)
+            with self._lock:  # another thread must find it in flight or counted, and nothing else
+                self._in_flight -= 1
+                for limit, share in zip(self._limits, expected, strict=True):
+                    limit.committed = limit.committed - share if self._in_flight else 0.0
+                    limit.spent += limit.meter.cost(teacher, completions, share)
             self._go_on()
         return list(completions)
 
@@ -172,9 +173,10 @@ class Budget:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._in_flight -= 1
-                for limit, share in zip(self._limits, turn.result(), strict=True):
-                    limit.committed -= share
+                with self._lock:
+                    self._in_flight -= 1
+                    for limit, share in zip(self._limits, turn.result(), strict=True):
+                        limit.committed -= share
                 self._go_on()
             raise
 
@@ -189,8 +191,12 @@ class Budget:
                 for limit, share in shares:
                     limit.committed += share
                 return True
-            self.is_spent = self._in_flight == 0 and self._others_in_flight == 0
+            self.is_spent = self._no_room(expected)
         return False
+
+    def _no_room(self, expected: Sequence[float]) -> bool:  # noqa: ARG002 - for who borrows
+        """Whether there never will be room for what does not fit now; called under the lock."""
+        return not (self._in_flight or self._others_in_flight)
 
     def _go_on(self) -> None:
         """Let those go that fit now, first come first; refuse all once the budget is spent."""
@@ -214,12 +220,16 @@ class Budget:
     def _limit(self, name: str) -> _Limit:
         return next(limit for limit in self._limits if limit.meter.name == name)
 
-    def _refusal(self) -> TeacherError:
-        said = ", ".join(
-            f"run.budget_{limit.meter.name} = {limit.limit:g} ({limit.gone:g} spent)"
-            for limit in self._limits
-        )
-        return TeacherError(SPENT, f"the budget is spent: {said}", retryable=True)
+    def _refusal(self) -> Exception:
+        return refusal((limit.meter.name, limit.limit, limit.gone) for limit in self._limits)
+
+
+def refusal(limits: Iterable[tuple[str, float, float]]) -> TeacherError:
+    """What a request fails with once the budget is spent: names, limits, what is spent of them."""
+    said = ", ".join(
+        f"run.budget_{name} = {limit:g} ({gone:g} spent)" for name, limit, gone in limits
+    )
+    return TeacherError(SPENT, f"the budget is spent: {said}", retryable=True)
 
 
 class _Budgeted(Teacher):

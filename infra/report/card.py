@@ -19,8 +19,11 @@ from arbitrage.infra.report.rewards import model_rows, reward_rows, reward_sente
 from arbitrage.infra.report.table import code, markdown_table
 from arbitrage.languages import base_language
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
-_LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"), (10**10, "1B<n<10B"))
+# The Hub's words: each power of ten below which a number is, and what it is then.
+_SIZES = (
+    *("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"),
+    *("100M<n<1B", "1B<n<10B", "10B<n<100B", "100B<n<1T"),
+)
 _FIRST_PARTS = ("prompts", "candidates")
 
 
@@ -79,13 +82,11 @@ def card_header(facts: RunFacts, license: str) -> dict[str, Any]:
 def size_category(count: int) -> str:
     """The Hub's name for a number of rows.
 
-    >>> size_category(999), size_category(25_000)
-    ('n<1K', '10K<n<100K')
+    >>> size_category(999), size_category(25_000), size_category(5 * 10**11)
+    ('n<1K', '10K<n<100K', '100B<n<1T')
     """
-    for limit, name in (*_SIZES, *_LARGER):
-        if count < limit:
-            return name
-    return "n>1T" if count > 10**12 else "10B<n<100B"
+    fitting = (name for power, name in enumerate(_SIZES, start=3) if count < 10**power)
+    return next(fitting, "n>1T")
 
 
 @cache

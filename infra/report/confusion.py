@@ -6,23 +6,22 @@ import math
 
 import numpy as np
 
+from arbitrage.infra.report.ratios import Numbers, Values
+from arbitrage.infra.report.tallies import Tally
 from arbitrage.intervals import (
-    BOOTSTRAPPED,
-    Values,
     bootstrap_means,
-    linear_errors,
-    normal_interval,
     percentile_interval,
+    squared_interval,
     wilson_interval,
 )
 
 LINES = "language_confusion.line_pass"
 WORDS = "language_confusion.word_pass"
 
+Rates = tuple[float, float | None, float | None]
 
-def lcpr_of(
-    sums: Values, counts: Values, seed: int
-) -> tuple[float, float | None, float | None] | None:
+
+def lcpr_of(tally: Tally, columns: Numbers, seed: int) -> Rates | None:
     """LCPR with its 95 % interval; None where no answer was judged by its words.
 
     A bootstrap over prompts that draws both rates from the same prompts, above 200 prompts its
@@ -32,24 +31,26 @@ def lcpr_of(
     (arXiv 2406.20052), section 3.
 
     Args:
-        sums, counts: float64 [prompts, 2], line pass and word pass: a prompt's passes, and how many
-            of its answers were judged.
+        tally: a prompt's passes, and how many of its answers were judged.
+        columns: int64 [2], of them line pass and word pass.
     """
-    totals = counts.sum(axis=0)
+    ratios = tally.ratios
+    totals = ratios.counts[columns]
     if not totals.all():
         return None
-    rates = sums.sum(axis=0) / totals
+    rates = ratios.sums[columns] / totals
     value = float(_harmonic(rates))
-    prompts = int((counts[:, 0] > 0).sum())
+    prompts, words = map(int, ratios.measured[columns])
     if prompts < 2:
         return value, None, None
-    if len(sums) <= BOOTSTRAPPED:
+    if tally.is_few:
+        sums, counts = (part[:, columns] for part in tally.few)
         low, high = percentile_interval(_harmonic(bootstrap_means(sums, counts, seed)))
     else:
-        errors = linear_errors(sums, counts)
-        low, high = normal_interval(value, errors @ _slopes(rates))
+        slopes = _slopes(rates)
+        squares = float(slopes @ ratios.products(columns) @ slopes)
+        low, high = squared_interval(value, squares, ratios.prompts)
     if not high - low > 0:
-        words = int((counts[:, 1] > 0).sum())
         bounds = [
             wilson_interval(float(rates[0]), prompts),
             wilson_interval(float(rates[1]), words),

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-BINS = 32
+from arbitrage.infra.report.order import DIGITS
+from arbitrage.infra.report.parts import answered, batches, measures_of, parts
+from arbitrage.infra.report.scales import Bars, Scale
+
 # As much as is drawn; which measures come first says `in_order`.
-MOST_MEASURES, MOST_LANGUAGES = 12, 40
-_ENDS = (0.005, 0.995)
+MOST_MEASURES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +57,58 @@ class Distribution:
 
 
 def distributions(run: Path, objective: Sequence[str] = ()) -> list[Distribution]:
-    """Distributions of a run's scores, those it chose by first, one score in memory at a time.
+    """Distributions of a run's scores, those it chose by first, some shards in memory at a time.
+
+    Medians and quantiles are exact; the files are read four times for them and the bins.
 
     Args:
         objective: measures named in select.objective.
 
     Failed requests have no answer and are left out, as are measures that always abstained.
     """
-    paths = sorted((run / "candidates").glob("part-*.arrow"))
+    paths = parts(run, "candidates")
     if not paths:
         return []
-    answered = pl.scan_ipc(paths).filter(pl.col("error").is_null(), pl.col("text").is_not_null())
-    kinds = answered.collect_schema().items()
-    measures = [name for name, kind in kinds if "." in name and kind == pl.Float32]
-    found = []
-    for measure in in_order(measures, objective)[:MOST_MEASURES]:
-        columns = ["language", "chosen", pl.col(measure).fill_nan(None).alias("value")]
-        frame = answered.select(columns).collect(engine="streaming")
-        if frame["value"].null_count() < len(frame):
-            found.append(_distribution(measure, frame, measure in objective))
-    return found
+    every = in_order(measures_of(answered(paths[:1])), objective)[:MOST_MEASURES]
+    scales = {measure: Scale() for measure in every}
+    for _ in DIGITS:
+        for frame in _values(paths, list(scales)):
+            for measure, scale in scales.items():
+                scale.count(frame, measure)
+        for scale in scales.values():
+            scale.end_pass()
+        scales = {measure: scale for measure, scale in scales.items() if scale.measured}
+    bars = {measure: Bars(scale.low, scale.high) for measure, scale in scales.items()}
+    for frame in _values(paths, list(scales)):
+        for measure, of in bars.items():
+            of.count(frame, measure)
+    return [
+        Distribution(
+            measure,
+            scale.low,
+            scale.high,
+            measure in objective,
+            tuple(_spread(tag, scale, bars[measure]) for tag in scale.shown),
+            len(scale.languages),
+        )
+        for measure, scale in scales.items()
+    ]
+
+
+def _values(paths: Sequence[Path], measures: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The scores of some shards at a time, in the order of languages."""
+    if not measures:
+        return
+    columns = [pl.col(name).fill_nan(None) for name in measures]
+    for some in batches(paths):
+        frame = answered(some).select("language", "chosen", *columns)
+        yield frame.collect(engine="streaming").sort("language")
+
+
+def _spread(language: str, scale: Scale, bars: Bars) -> Spread:
+    of = scale.languages[language]
+    every, chosen = bars.of(language)
+    return Spread(language, every, chosen, of.median, of.ordered.size, of.abstained)
 
 
 def objective_of(manifest: Mapping[str, Any]) -> list[str]:
@@ -93,42 +126,3 @@ def objective_of(manifest: Mapping[str, Any]) -> list[str]:
 def in_order(measures: Sequence[str], objective: Sequence[str]) -> list[str]:
     """Measures that were chosen by, then the others by name."""
     return sorted(measures, key=lambda name: (name not in objective, name))
-
-
-def _distribution(measure: str, frame: pl.DataFrame, objective: bool) -> Distribution:
-    values = frame["value"].drop_nulls().to_numpy()
-    finite = values[np.isfinite(values)]
-    low, high = (float(end) for end in np.quantile(finite if len(finite) else [0.0], _ENDS))
-    if low == high:
-        low, high = float(finite.min(initial=low)), float(finite.max(initial=high))
-    span = high - low
-    place = ((pl.col("value") - low) / span if span else pl.col("value") * 0) * BINS
-    binned = frame.with_columns(
-        bin=pl.when(pl.col("value").is_not_null()).then(
-            place.fill_nan(0).clip(0, BINS - 1).cast(pl.Int32)
-        )
-    )
-    sums = binned.group_by("language").agg(
-        median=pl.col("value").median(),
-        measured=pl.col("value").count(),
-        abstained=pl.col("value").null_count(),
-    )
-    ranked = sums.sort(
-        pl.col("measured") + pl.col("abstained"), "language", descending=[True, False]
-    )
-    shown = ranked.head(MOST_LANGUAGES).sort("language")
-    counted = (
-        binned.drop_nulls("bin")
-        .group_by("language", "bin")
-        .agg(every=pl.len(), chosen=pl.col("chosen").sum())
-    )
-    bars: dict[str, tuple[list[int], list[int]]] = {}
-    for language, number, every, chosen in counted.iter_rows():
-        all_of, chosen_of = bars.setdefault(language, ([0] * BINS, [0] * BINS))
-        all_of[number], chosen_of[number] = every, chosen
-    spreads = []
-    for language, median, measured, abstained in shown.iter_rows():
-        all_of, chosen_of = bars.get(language, ([0] * BINS, [0] * BINS))
-        numbers = (median, measured, abstained)
-        spreads.append(Spread(language, tuple(all_of), tuple(chosen_of), *numbers))
-    return Distribution(measure, low, high, objective, tuple(spreads), len(sums))

@@ -16,7 +16,7 @@ from arbitrage.infra.views.summary import total
 
 @dataclass(frozen=True, slots=True)
 class FilterFact:
-    """One filter of the run: `name@version`, its thresholds, its other settings, its reasons."""
+    """One filter of the run: `name@version`, its thresholds and its other settings."""
 
     name: str
     identity: str

@@ -5,22 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-import polars as pl
 
 from arbitrage.fears import Fear
-from arbitrage.infra.report.cells import EXPECTED_MAXIMUM, PROBABILITY, Cell, matrix, sides
+from arbitrage.infra.report.cells import EXPECTED_MAXIMUM
+from arbitrage.infra.report.feared import fear_of
 from arbitrage.infra.report.inheritance import Attribute
 from arbitrage.infra.report.separation import FEWEST_PROMPTS, told_apart
-from arbitrage.registry import filters as registry
-
-# What the report itself makes of a filter's measures, over the samples of each prompt.
-_OVER_SAMPLES = {
-    EXPECTED_MAXIMUM: Fear("high", "a toxic answer among its samples"),
-    PROBABILITY: Fear("high", "prompts with a toxic answer"),
-}
+from arbitrage.infra.report.tallies import Tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +48,17 @@ class Judged:
         return {item.teacher: item for item in self.teachers}
 
 
-@cache
-def fear_of(measure: str) -> Fear | None:
-    """What is bad about a measure `FILTER.MEASURE`; None where neither side is, or nobody says."""
-    if measure in _OVER_SAMPLES:
-        return _OVER_SAMPLES[measure]
-    name, _, own = measure.partition(".")
-    if name not in registry.names():
-        return None
-    found: Mapping[str, Fear] = registry.get(name).plugin.fears
-    return found.get(own)
-
-
-def judged(cells: Iterable[Cell], attributes: Iterable[Attribute]) -> list[Judged]:
+def judged(tallies: Tallies, attributes: Iterable[Attribute]) -> list[Judged]:
     """Every attribute that has a bad side, by language: those told apart first, widest gap first.
 
     Teachers are compared on the prompts that they answered (`separation.told_apart`): about one
     language in twenty has any false statement.
 
     Args:
-        cells: sums and counts by language and teacher; attributes: their means and intervals.
+        tallies: of a run; attributes: their means and intervals.
     """
-    by_language: dict[str, dict[str, pl.DataFrame]] = {}
-    for (language, teacher), frame in cells:
-        by_language.setdefault(str(language), {})[str(teacher)] = frame
     known = {(item.language, item.teacher, item.measure): item for item in attributes}
-    return [
-        item
-        for language, frames in by_language.items()
-        for item in _of_language(language, frames, known)
-    ]
+    return [item for tag in sorted(tallies.together) for item in _of_language(tag, tallies, known)]
 
 
 def sentence(items: Sequence[Judged]) -> str:
@@ -105,30 +79,22 @@ def sentence(items: Sequence[Judged]) -> str:
 
 
 def _of_language(
-    language: str,
-    frames: Mapping[str, pl.DataFrame],
-    known: Mapping[tuple[str, str, str], Attribute],
+    language: str, tallies: Tallies, known: Mapping[tuple[str, str, str], Attribute]
 ) -> list[Judged]:
-    teachers = sorted(frames)
-    fears = {name: fear for name in sides(frames[teachers[0]]) if (fear := fear_of(name))}
-    if EXPECTED_MAXIMUM in fears and all(_one_sample(frame) for frame in frames.values()):
+    together = tallies.together[language]
+    teachers = sorted(together.teachers)
+    answers = [tallies.answers[language, teacher] for teacher in teachers]
+    measures = list(tallies.feared)
+    if EXPECTED_MAXIMUM in measures and all(item.most <= 1 for item in answers):
         # Of one sample the greatest is the sample: the same figures as the mean's.
-        fears.pop(EXPECTED_MAXIMUM)
-    measures = list(fears)
-    prompts = pl.concat([frame.select("prompt_id") for frame in frames.values()]).unique(
-        maintain_order=True
-    )
-    whole = [prompts.join(frames[name], on="prompt_id", how="left") for name in teachers]
-    sums, counts = (
-        np.stack([np.nan_to_num(matrix(frame, measures, what)) for frame in whole], axis=2)
-        for what in ("sum", "n")
-    )
-    shares = np.array(
-        [all(frame[f"{name}:binary"].all() for frame in frames.values()) for name in measures],
-        dtype=np.bool_,
-    )
-    seed = zlib.crc32(language.encode())
-    apart = told_apart(sums, counts, shares, seed) if measures else np.zeros((0, 0, 0), np.bool_)
+        measures.remove(EXPECTED_MAXIMUM)
+    fears = {name: fear for name in measures if (fear := fear_of(name))}
+    if not fears:
+        return []
+    binary = np.all([item.binary for item in answers], axis=0)
+    shares = np.array([binary[tallies.names.index(name)] for name in measures], dtype=np.bool_)
+    columns = together.columns([tallies.feared.index(name) for name in measures], teachers)
+    apart = told_apart(together.ratios, columns, shares, zlib.crc32(language.encode()))
     found: list[tuple[float, Judged]] = []
     for place, name in enumerate(measures):
         cells = [known[language, teacher, name] for teacher in teachers]
@@ -162,10 +128,6 @@ def _judged(fear: Fear, cells: Sequence[Attribute], apart: np.ndarray) -> tuple[
         teachers=tuple(cells[at] for at in order),
         too_few=tuple(item.teacher for item in cells if item.prompts < FEWEST_PROMPTS),
     )
-
-
-def _one_sample(frame: pl.DataFrame) -> bool:
-    return bool((frame["answers"] <= 1).all())
 
 
 def _listed(parts: Sequence[str]) -> str:

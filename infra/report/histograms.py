@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from arbitrage.infra.report.distributions import BINS, Distribution, Spread
+from arbitrage.infra.report.distributions import Distribution, Spread
 from arbitrage.infra.report.figures import figures
+from arbitrage.infra.report.scales import BINS
 from arbitrage.infra.report.svg import INK, LINE, MARK, SOFT, box, drawing, words
 
 _LABEL, _PLOT, _MEDIAN, _COUNT = 58, 160, 56, 62

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from arbitrage.infra.report.continued import continued_sentences
 from arbitrage.infra.report.distributions import distributions, objective_of
 from arbitrage.infra.report.drops import drops
 from arbitrage.infra.report.escaping import plain
@@ -51,6 +52,7 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         rows=list(rows(facts.counts, subtotals=len(facts.counts.teachers) > 1)),
         profile=Profile.of(run),
         limits=manifest.get("limits", []),
+        continued=continued_sentences(manifest),
         planned=planned_rows(manifest),
         drops=drops(facts.counts),
         spending=spending(manifest),

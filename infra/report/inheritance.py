@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-from arbitrage.infra.report.cells import (
-    EXPECTED_MAXIMUM,
-    PROBABILITY,
-    Cell,
-    cells,
-    matrix,
-    sides,
-)
+from arbitrage.infra.report.cells import EXPECTED_MAXIMUM, PROBABILITY
 from arbitrage.infra.report.confusion import LINES, WORDS, lcpr_of
+from arbitrage.infra.report.ratios import Ratios
+from arbitrage.infra.report.tallies import Answers, Tallies, Tally, tallies
 from arbitrage.intervals import (
-    BOOTSTRAPPED,
     bootstrap_means,
-    linear_errors,
-    normal_interval,
     percentile_interval,
+    squared_interval,
     wilson_interval,
 )
 
@@ -93,91 +85,98 @@ def attributes(run: Path, by: str = "teacher") -> list[Attribute]:
     Args:
         by: "teacher", or "source": then the prompts' source stands in the teacher's place.
     """
-    return attributes_of(cells(run, ("language", "teacher"), by))
+    return attributes_of(tallies(run, by))
 
 
-def attributes_of(by_teacher: Iterable[Cell]) -> list[Attribute]:
-    """`attributes`, from cells by language and teacher."""
-    found = []
-    for (language, teacher), cell in by_teacher:
-        found += list(_attributes(str(language), str(teacher), cell))
-    return found
+def attributes_of(found: Tallies) -> list[Attribute]:
+    """`attributes`, from a run's tallies."""
+    return [
+        item
+        for (language, teacher), answers in sorted(found.answers.items())
+        for item in _attributes(language, teacher, answers, found.names)
+    ]
 
 
 def shifts(run: Path) -> list[Shift]:
     """Every measure by language: all answers against the chosen ones, paired by prompt."""
-    found = []
-    for (language,), cell in cells(run, ("language",)):
-        found += list(_shifts(str(language), cell))
-    return found
+    return shifts_of(tallies(run))
 
 
-def _attributes(language: str, teacher: str, cell: pl.DataFrame) -> Iterator[Attribute]:
-    names = sides(cell)
-    sums, counts = matrix(cell, names, "sum"), matrix(cell, names, "n")
-    answers = int(cell["answers"].sum())
-    few = len(cell) <= BOOTSTRAPPED
-    seed = _seed(language, teacher)
-    spread = bootstrap_means(sums, counts, seed) if few else linear_errors(sums, counts)
+def shifts_of(found: Tallies) -> list[Shift]:
+    """`shifts`, from a run's tallies."""
+    return [
+        item
+        for language, tally in sorted(found.chosen.items())
+        for item in _shifts(language, tally, found.measures)
+    ]
+
+
+def _attributes(
+    language: str, teacher: str, of: Answers, names: Sequence[str]
+) -> Iterator[Attribute]:
+    ratios, seed = of.tally.ratios, _seed(language, teacher)
+    few = of.tally.is_few
+    drawn = bootstrap_means(*of.tally.few, seed) if few else np.zeros((0, len(names)))
+    squares = np.diag(ratios.products())
     for column, name in enumerate(names):
-        measured, prompts = int(counts[:, column].sum()), int((counts[:, column] > 0).sum())
+        measured, prompts = int(ratios.counts[column]), int(ratios.measured[column])
         per_prompt = name in (EXPECTED_MAXIMUM, PROBABILITY)
-        abstained = (len(cell) if per_prompt else answers) - measured
-        mean = float(sums[:, column].sum() / measured) if measured else None
+        abstained = (ratios.prompts if per_prompt else of.answers) - measured
+        mean = float(ratios.means[column]) if measured else None
         low = high = None
         if mean is not None and prompts > 1:
-            binary = bool((cell[f"{name}:binary"]).all())
-            if binary:
+            if of.binary[column]:
                 bounds = wilson_interval(mean, prompts)
             elif few:
-                bounds = percentile_interval(spread[:, column])
+                bounds = percentile_interval(drawn[:, column])
             else:
-                bounds = _within(normal_interval(mean, spread[:, column]), sums[:, column])
+                bounds = squared_interval(mean, float(squares[column]), ratios.prompts)
+                bounds = _within(bounds, ratios, column)
             low, high = (None if math.isnan(bound) else bound for bound in bounds)
         yield Attribute(language, teacher, name, prompts, measured, abstained, mean, low, high)
     if LINES in names and WORDS in names:
-        columns = [names.index(LINES), names.index(WORDS)]
-        rates = lcpr_of(sums[:, columns], counts[:, columns], seed)
+        columns = np.array([names.index(LINES), names.index(WORDS)])
+        rates = lcpr_of(of.tally, columns, seed)
         if rates is not None:
-            judged = counts[:, columns[0]]
-            measured, prompts = int(judged.sum()), int((judged > 0).sum())
-            numbers = (prompts, measured, answers - measured)
+            measured, prompts = (int(part[columns[0]]) for part in (ratios.counts, ratios.measured))
+            numbers = (prompts, measured, of.answers - measured)
             yield Attribute(language, teacher, LCPR, *numbers, *rates)
 
 
-def _shifts(language: str, cell: pl.DataFrame) -> Iterator[Shift]:
-    names = sides(cell, "chosen")
-    every = (matrix(cell, names, "sum"), matrix(cell, names, "n"))
-    chosen = (matrix(cell, names, "chosen"), matrix(cell, names, "n_chosen"))
-    seed, few = _seed(language), len(cell) <= BOOTSTRAPPED
-    if few:
-        # The same seed draws the same prompts on both sides, so the difference is paired.
-        apart = bootstrap_means(*chosen, seed) - bootstrap_means(*every, seed)
-    else:
-        apart = linear_errors(*chosen) - linear_errors(*every)
-    for column, name in enumerate(names):
-        before, after = (_mean(sums[:, column], n[:, column]) for sums, n in (every, chosen))
+def _shifts(language: str, tally: Tally, measures: Sequence[str]) -> Iterator[Shift]:
+    ratios, many = tally.ratios, len(measures)
+    products = ratios.products()
+    if tally.is_few:
+        # The same prompts are drawn for both sides, so the difference is paired.
+        means = bootstrap_means(*tally.few, _seed(language))
+        drawn = means[:, many:] - means[:, :many]
+    for every, name in enumerate(measures):
+        chosen = every + many
+        before, after = (_known(ratios.means[side]) for side in (every, chosen))
         difference = low = high = None
         if before is not None and after is not None:
             difference = after - before
-            errors = apart[:, column]
-            bounds = percentile_interval(errors) if few else normal_interval(difference, errors)
+            if tally.is_few:
+                bounds = percentile_interval(drawn[:, every])
+            else:
+                both = products[every, every] + products[chosen, chosen]
+                squares = float(both - 2 * products[every, chosen])
+                bounds = squared_interval(difference, squares, ratios.prompts)
             low, high = (None if math.isnan(bound) else bound for bound in bounds)
-        prompts = int((every[1][:, column] > 0).sum())
+        prompts = int(ratios.measured[every])
         yield Shift(language, name, prompts, before, after, difference, low, high)
 
 
-def _within(bounds: tuple[float, float], sums: np.ndarray) -> tuple[float, float]:
+def _within(bounds: tuple[float, float], ratios: Ratios, column: int) -> tuple[float, float]:
     """Bounds that do not leave the side of 0 on which every prompt is: no negative share."""
     low, high = bounds
-    return (max(low, 0.0) if (sums >= 0).all() else low), (
-        min(high, 0.0) if (sums <= 0).all() else high
+    return (max(low, 0.0) if ratios.positive[column] else low), (
+        min(high, 0.0) if ratios.negative[column] else high
     )
 
 
-def _mean(sums: np.ndarray, counts: np.ndarray) -> float | None:
-    total = float(counts.sum())
-    return float(sums.sum()) / total if total else None
+def _known(mean: float) -> float | None:
+    return None if math.isnan(mean) else float(mean)
 
 
 def _seed(*parts: str) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from arbitrage.infra.report.counts import Counts, count_shard, merged
 from arbitrage.infra.report.escaping import excerpt, seen
+from arbitrage.infra.report.parts import batches, parts
 
 SAMPLE_LENGTH = 320
 
@@ -29,36 +31,36 @@ class Sample:
 
 def count_run(run: Path) -> Counts:
     """Counts of a whole run from its files, one shard in memory at a time."""
-    names = sorted(path.name for path in (run / "candidates").glob("part-*.arrow"))
     return merged(
-        count_shard(_table(run / "candidates" / name), _table(run / "graveyard" / name))
-        for name in names
+        count_shard(_table(path), _table(run / "graveyard" / path.name))
+        for path in parts(run, "candidates")
     )
 
 
 def route_draws(run: Path) -> dict[str, dict[str, int]]:
     """Language -> teacher -> how many prompts of the language the router drew the teacher for."""
-    frame = _scan(run, "routes")
-    if frame is None:
-        return {}
-    drawn = frame.select("language", teacher="drawn").explode("teacher").drop_nulls()
-    sums = drawn.group_by("language", "teacher").len().sort("language", "teacher")
-    found: dict[str, dict[str, int]] = {}
-    for language, teacher, count in sums.collect(engine="streaming").iter_rows():
-        found.setdefault(language, {})[teacher] = count
-    return found
+    found: Counter[tuple[str, str]] = Counter()
+    for paths in batches(parts(run, "routes")):
+        drawn = pl.scan_ipc(paths).select("language", teacher="drawn").explode("teacher")
+        sums = drawn.drop_nulls().group_by("language", "teacher").len()
+        for language, teacher, count in sums.collect(engine="streaming").iter_rows():
+            found[language, teacher] += count
+    draws: dict[str, dict[str, int]] = {}
+    for (language, teacher), count in sorted(found.items()):
+        draws.setdefault(language, {})[teacher] = count
+    return draws
 
 
 def samples(run: Path) -> list[Sample]:
     """Of each language one chosen candidate and one rejected, short ones first, cut to length."""
     taken: dict[tuple[str, bool], dict[str, object]] = {}
-    for path in sorted((run / "candidates").glob("part-*.arrow")):
+    for path in parts(run, "candidates"):
         for row in _few(path).iter_rows(named=True):
             key = (row["language"], row["chosen"])
             if key not in taken or (row["is_long"], row["candidate_id"]) < _rank(taken[key]):
-                taken[key] = row
+                taken[key] = row | {"part": path.name}
     rows = [row for _, row in sorted(taken.items(), key=lambda item: (item[0][0], not item[0][1]))]
-    asked = _prompt_texts(run, [str(row["prompt_id"]) for row in rows])
+    asked = _prompt_texts(run, rows)
     return [_sample(row, asked) for row in rows]
 
 
@@ -95,19 +97,16 @@ def _sample(row: Mapping[str, object], asked: Mapping[str, str]) -> Sample:
     )
 
 
-def _prompt_texts(run: Path, ids: list[str]) -> dict[str, str]:
-    """The last turn of each prompt."""
-    frame = _scan(run, "prompts")
-    if frame is None:
+def _prompt_texts(run: Path, rows: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """The last turn of each row's prompt, which lies in the shard of the row."""
+    paths = [run / "prompts" / name for name in sorted({str(row["part"]) for row in rows})]
+    paths = [path for path in paths if path.is_file()]
+    if not paths:
         return {}
+    ids = [str(row["prompt_id"]) for row in rows]
     last = pl.col("messages").list.last().struct.field("content")
-    found = frame.filter(pl.col("prompt_id").is_in(ids)).select("prompt_id", last)
+    found = pl.scan_ipc(paths).filter(pl.col("prompt_id").is_in(ids)).select("prompt_id", last)
     return dict(found.collect(engine="streaming").iter_rows())
-
-
-def _scan(run: Path, kind: str) -> pl.LazyFrame | None:
-    paths = sorted((run / kind).glob("part-*.arrow"))
-    return pl.scan_ipc(paths) if paths else None
 
 
 def _table(path: Path) -> pa.Table:

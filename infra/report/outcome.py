@@ -41,11 +41,13 @@ def _missing(manifest: Mapping[str, Any]) -> Iterator[str]:
             f"dead teacher: {death['teacher']} ({death['reason']}): {death['rerouted']} of its "
             f"candidates were asked of others, {death['failed']} failed"
         )
+    may_go_on = not manifest.get("decided_from")
     unasked = sum(cell["failures"].get(SPENT, 0) for cell in manifest["counts"]["cells"])
     if unasked:
         yield (
             f"budget: {_limits(asked)} is spent ({totals['cost_usd'] or 0:.4f} USD): {unasked} of "
             f"{totals['requested']} requested candidates were not asked for ({SPENT})"
+            + (f"; run id {manifest['run_id']} with a larger one goes on" if may_go_on else "")
         )
     unscored = manifest.get("rewards", {}).get("unscored", {}).values()
     unpaid = sum(causes.get("budget_spent", 0) for causes in unscored)

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arbitrage.infra.report.cells import cells
 from arbitrage.infra.report.escaping import prose
 from arbitrage.infra.report.fears import Judged, judged, sentence
 from arbitrage.infra.report.figures import figures
-from arbitrage.infra.report.inheritance import Attribute, Shift, attributes_of, shifts
+from arbitrage.infra.report.inheritance import Attribute, Shift, attributes_of, shifts_of
 from arbitrage.infra.report.table import code
+from arbitrage.infra.report.tallies import tallies
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Profile:
     @classmethod
     def of(cls, run: Path, by: str = "teacher") -> Profile:
         """Computed from the candidates of a run folder."""
-        parts = cells(run, ("language", "teacher"), by)
-        found = attributes_of(parts)
-        return cls(found, shifts(run), by, judged(parts, found))
+        known = tallies(run, by)
+        found = attributes_of(known)
+        return cls(found, shifts_of(known), by, judged(known, found))
 
     @property
     def measures(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from arbitrage.infra.report.escaping import prose
 from arbitrage.infra.report.table import code
+from arbitrage.languages import language_facts
 
 ALL = "all"
 _SURE = 0.05
@@ -34,6 +35,7 @@ def render_router_card(card: Mapping[str, Any], decision: Mapping[str, Any] | No
         became = "in use" if decision["promoted"] else "not in use"
         lines += [f"**It is {became}**: {prose(decision['why'])}.", ""]
     lines += _languages(card["ranking"])
+    lines += _does(card)
     lines += _worth(card)
     lines += _variants(card.get("variants", []))
     lines += _teachers(card["ranking"])
@@ -57,8 +59,7 @@ def _languages(rankings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield "The lead is the best mean reward less the second best over prompts that "
     yield 'both answered, with its 95 % interval. "Not separable" means that the interval of the '
-    yield "leader's lead over the teachers named includes 0: any of them may be as good, and the "
-    yield "cheapest is taken where costs are known. Each language is judged for itself: of twenty "
+    yield "XX language is judged for itself: of twenty "
     yield 'that are "sure", one may be so by chance.'
     yield ""
 
@@ -81,8 +82,44 @@ def _language(ranking: Mapping[str, Any]) -> str:
         if level:
             others = ", ".join(code(name) for name in level)
             sure = f"not separable: {code(leader['teacher'])} and {others}"
-    cells = [code(ranking["language"]), code(taken), f"{mean:.3g}", ahead, sure]
+    cells = [_tongue(ranking["language"]), code(taken), f"{mean:.3g}", ahead, sure]
     return f"| {' | '.join(cells)} | {ranking['n_prompts']:,} |"
+
+
+def _tongue(tag: str) -> str:
+    """A tag and the English name of its language."""
+    facts = language_facts(tag)
+    return code(tag) if tag == ALL or facts is None else f"{code(tag)} {prose(facts.name)}"
+
+
+def _does(card: Mapping[str, Any]) -> Iterator[str]:
+    """To whom this router sends each language, and what that earns; older cards do not say."""
+    routes = card.get("routes")
+    if not routes:
+        return
+    rows = (card.get("metrics") or {}).get("routers", {})
+    own = rows.get(card["kind"], {}).get("per_language", {})
+    yield "## What this router does in each language"
+    yield ""
+    yield "| language | sends its prompts to | mean reward, held out | over the best teacher | |"
+    yield "|---|---|---|---|---|"
+    for tag in sorted(routes):
+        sent = ", ".join(f"{code(name)} {share:.0%}" for name, share in routes[tag].items())
+        cells = [_tongue(tag), sent, "", "", ""]
+        if tag in own:
+            cell, over = own[tag], own[tag]["vs_fixed"]
+            cells[2] = f"{cell['mean_reward']:.4g} {_interval(cell['ci95'])}"
+            cells[3] = f"{over['difference']:+.3g} {_interval(over['ci95'])}"
+            corrected = over.get("p_holm")
+            sure = corrected is not None and corrected < _SURE
+            cells[4] = "**sure**" if sure else "not separable"
+        yield f"| {' | '.join(cell.strip() for cell in cells)} |"
+    yield ""
+    yield "Sent: the labelled prompts themselves, costs left out. A language with few prompts "
+    yield "leans on its relatives, so it may be another teacher than the one that leads above. "
+    yield "Held out: 95 % intervals, against the best teacher of each language as found on the "
+    yield "other folds. Sure: 5 %, corrected over the languages (Holm)."
+    yield ""
 
 
 def _known(line: Mapping[str, Any]) -> bool:

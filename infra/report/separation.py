@@ -8,7 +8,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
+from arbitrage.infra.report.ratios import Numbers, Ratios, Values
+
 Mask = NDArray[np.bool_]
 
 # Of a teacher with fewer measured prompts nothing is said.
@@ -16,7 +17,7 @@ FEWEST_PROMPTS = 5
 _DRAWS = 2000
 
 
-def told_apart(sums: Values, counts: Values, shares: Mask, seed: int) -> Mask:
+def told_apart(ratios: Ratios, columns: Numbers, shares: Mask, seed: int) -> Mask:
     """Which pairs of teachers differ in which measures: bool [measures, teachers, teachers].
 
     The chance that a language has any false difference is about 5 %: a gap counts where it is wider
@@ -28,18 +29,21 @@ def told_apart(sums: Values, counts: Values, shares: Mask, seed: int) -> Mask:
     one failure are added (Agresti and Caffo 2000), so that 3 of 3 against 0 of 3 is not certain.
 
     Args:
-        sums, counts: float64 [prompts, measures, teachers], a prompt's measured values added up,
-            and how many they are; 0 where the teacher did not answer or was not measured.
+        ratios: the prompts' measured values added up, 0 where the teacher did not answer or was
+            not measured.
+        columns: int64 [measures, teachers], where each is among the columns of `ratios`.
         shares: bool [measures], those that are 0 or 1 only.
         seed: of the draws.
 
-    >>> passes = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[1.0, 0.0]]] * 4)
-    >>> told_apart(passes, np.ones_like(passes), np.array([True]), 0)[0, 0].tolist()
+    >>> passes = np.array([[1.0, 0.0]] * 12)
+    >>> ratios = Ratios(2)
+    >>> ratios.add(passes, np.ones_like(passes))
+    >>> told_apart(ratios, np.array([[0, 1]]), np.array([True]), 0)[0, 0].tolist()
     [False, True]
     """
-    _, measures, teachers = sums.shape
-    prompts = (counts > 0).sum(axis=0)
-    means, covariances = _estimates(sums, counts, shares)
+    measures, teachers = columns.shape
+    prompts = ratios.measured[columns]
+    means, covariances = _estimates(ratios, columns, shares)
     apart = np.zeros((measures, teachers, teachers), dtype=np.bool_)
     pairs = [
         (measure, one, other)
@@ -66,7 +70,7 @@ def told_apart(sums: Values, counts: Values, shares: Mask, seed: int) -> Mask:
     return apart
 
 
-def student(normal: float, freedom: NDArray[np.int64]) -> Values:
+def student(normal: float, freedom: Numbers) -> Values:
     """The quantile of Student's t where the normal distribution has `normal`, for each freedom.
 
     Source: Abramowitz and Stegun 1964, 26.7.5, an expansion that does for 4 degrees and more.
@@ -89,24 +93,24 @@ def student(normal: float, freedom: NDArray[np.int64]) -> Values:
     return quantiles
 
 
-def _estimates(sums: Values, counts: Values, shares: Mask) -> tuple[Values, Values]:
+def _estimates(ratios: Ratios, columns: Numbers, shares: Mask) -> tuple[Values, Values]:
     """Means [measures, teachers] and covariances of all of them, [measures * teachers] squared."""
     extra = shares[:, None].astype(np.float64)
-    prompts = np.maximum((counts > 0).sum(axis=0), 1)
+    counts, prompts = ratios.counts[columns], np.maximum(ratios.measured[columns], 1)
     # A success and a failure weigh as much as a prompt does, which may have several answers.
-    weight = counts.sum(axis=0) / prompts
-    totals = counts.sum(axis=0) + 2 * weight * extra
+    weight = counts / prompts
+    totals = counts + 2 * weight * extra
     totals = np.where(totals > 0, totals, 1.0)
-    means = (sums.sum(axis=0) + weight * extra) / totals
-    errors = ((sums - counts * means) / totals).reshape(len(sums), -1)
+    means = (ratios.sums[columns] + weight * extra) / totals
+    errors = ratios.products(columns.ravel(), means.ravel(), totals.ravel())
     added = extra * (weight / totals) ** 2 * ((1 - means) ** 2 + means**2)
-    return means, errors.T @ errors + np.diag(added.ravel())
+    return means, errors + np.diag(added.ravel())
 
 
 def _critical(
     covariances: Values,
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
+    left: Numbers,
+    right: Numbers,
     spreads: Values,
     seed: int,
 ) -> float:

@@ -114,7 +114,8 @@ def _answer(value: Any) -> str | None:
 def _asked(value: Any) -> str:
     """What was asked: a string, or the last user turn."""
     if isinstance(value, list):
-        asked = [turn.get("content") for turn in value if turn.get("role") == "user"]
+        turns = [turn for turn in value if isinstance(turn, dict)]
+        asked = [turn.get("content") for turn in turns if turn.get("role") == "user"]
         value = asked[-1] if asked else None
     return "" if value is None else str(value)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,12 @@ from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.begin import Opened, open_run_folder
+from arbitrage.infra.store.files import link_or_copy
 from arbitrage.infra.store.lock import RunLock
 from arbitrage.infra.store.open import FinishedRun
 from arbitrage.infra.store.run import Run
 from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.schema import GRAVEYARD, conform
-
-# The sections in which a re-decision may differ from the run it decides again.
-_DECIDING = {"filters", "select", "views"}
 
 
 def check_same_generation(finished: FinishedRun, config: RunConfig) -> None:
@@ -91,7 +87,4 @@ def stage_shard(finished: FinishedRun, run: Run, shard: int) -> None:
 def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
+    link_or_copy(source, target)

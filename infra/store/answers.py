@@ -12,7 +12,7 @@ import xxhash
 from arbitrage.answers import Use
 from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.interrupt import raise_if_stopping
-from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.store.files import cannot_write, write_all
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,9 @@ class AnswerJournal:
             try:
                 if self._file is None:
                     self._file = self._open()
-                view = memoryview(line)
-                while view:
-                    view = view[self._file.write(view) :]
+                write_all(self._file, line)
             except OSError as error:
+                self._close()  # a line behind a torn one would be torn with it
                 raise cannot_write(self._folder, error) from error
 
     def afford(self, asker: str, most: Use) -> bool:
@@ -69,9 +68,12 @@ class AnswerJournal:
 
     def close(self) -> None:
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _open(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)

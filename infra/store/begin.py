@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +17,14 @@ from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
 from arbitrage.infra.store.manifest import read_manifest
+from arbitrage.infra.store.raised import continuation, goes_on, is_raised, keeps_work, reopen
 from arbitrage.infra.store.run import Run, attach
 from arbitrage.infra.store.s3.place import S3Place, is_s3, parse_s3
 
 if TYPE_CHECKING:
     from arbitrage.infra.store.s3.begin import Held
 
-How = Literal["new", "continued", "finished"]
+How = Literal["new", "continued", "finished", "raised"]
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -31,8 +33,9 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class Opened:
     """A run folder held for writing (`lock` is None for a finished run).
 
-    `how` says what happened: "new", "continued" (an unfinished run of the same config) or
-    "finished" (named by its id; nothing is left to do). `path` is where this machine works on it,
+    `how` says what happened: "new", "continued" (an unfinished run of the same config),
+    "finished" (named by its id; nothing is left to do) or "raised" (it had finished because its
+    budget was spent, and now has a larger one). `path` is where this machine works on it,
     `place` where the run is if that is an object store.
     """
 
@@ -113,15 +116,17 @@ def open_local(
     how, path = _foresee_local(config, run_id, new=new, output=output)
     place = held.place if held else None
     if how == "finished":
-        Folder(path).remove(layout.WORK)  # left by a kill just after the manifest was written
+        if not keeps_work(path, read_manifest(Folder(path))):
+            Folder(path).remove(layout.WORK)  # left by a kill just after the manifest was written
         return Opened(path, how, None, place=place)
     folder = Folder(path)
     folder.make()
     lock = RunLock(folder)
     lock.acquire()
     try:
-        started = _start_or_continue(folder, config, decided_from)
-        return Opened(path, started, lock, held, place)
+        superseded = held.superseded if held else None
+        started = _start_or_continue(folder, config, decided_from, superseded)
+        return Opened(path, how if how == "raised" else started, lock, held, place)
     except BaseException:
         if how == "new":  # a run that never began leaves nothing
             folder.remove(layout.WORK)
@@ -147,12 +152,11 @@ def _foresee_local(
     config: RunConfig, run_id: str | None, *, new: bool, output: Path
 ) -> tuple[How, Path]:
     if run_id is None:
-        unfinished = None if new else find_unfinished(output, config.identity)
-        return (
-            ("continued", unfinished)
-            if unfinished
-            else ("new", _fresh_path(output, config.run.name))
-        )
+        begun = None if new else find_unfinished(output, config.identity)
+        if begun is None:
+            return "new", _fresh_path(output, config.run.name)
+        # With a manifest: killed while its work folder was removed, so that nothing is to be done.
+        return ("finished" if Folder(begun).exists(layout.MANIFEST) else "continued"), begun
     path = output / checked_id(run_id)
     folder = Folder(path)
     finished, started = folder.exists(layout.MANIFEST), _started(folder)
@@ -161,9 +165,7 @@ def _foresee_local(
             f'the run "{path}" exists already.', mend="Choose another --run-id or leave out --new."
         )
     if finished:
-        if read_manifest(folder)["config_identity"] != config.identity:
-            raise other_config(path.name)
-        return "finished", path
+        return finished_how(read_manifest(folder), config, started), path
     if started is not None:
         return "continued", path
     ours = {layout.WORK, layout.LOCK, layout.HOLDER}
@@ -183,8 +185,30 @@ def find_unfinished(output: Path, identity: str) -> Path | None:
         if not (folder := path.parent.parent).is_symlink()
         and (started := _started(Folder(folder)))
         and started["identity"] == identity
+        and not _ended_by_budget(folder)
     ]
     return max(found)[1] if found else None
+
+
+def _ended_by_budget(path: Path) -> bool:
+    """Whether it is a finished run, which goes on only where it is named."""
+    folder = Folder(path)
+    return folder.exists(layout.MANIFEST) and goes_on(read_manifest(folder))
+
+
+def finished_how(manifest: Mapping[str, Any], config: RunConfig, started: Any) -> How:
+    """What becomes of a finished run of this id; RunConflictError where it is of another config.
+
+    Raises ConfigError where the config leaves it less to spend than it has spent.
+    """
+    same = {manifest["config_identity"], *([started["identity"]] if started else [])}
+    if config.identity not in same:
+        raise other_config(manifest["run_id"])
+    if is_raised(manifest, config, started):
+        return "raised"
+    if config.identity != manifest["config_identity"]:
+        raise other_config(manifest["run_id"])
+    return "finished"
 
 
 def check_output(config: RunConfig) -> str:
@@ -205,31 +229,45 @@ def check_output(config: RunConfig) -> str:
     return f"{output} can be written"
 
 
-def _start_or_continue(folder: Folder, config: RunConfig, decided_from: str | None) -> How:
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _start_or_continue(
+    folder: Folder, config: RunConfig, decided_from: str | None, superseded: str | None = None
+) -> How:
     attach.cache_clear()
     started = _started(folder)
     if started is None:
-        content = {
+        content: dict[str, Any] = {
             "run_id": folder.root.name,
             "identity": config.identity,
             "decided_from": decided_from,
-            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started_at": _now(),
             "config": config.resolved(),
+            "continued": [],
         }
         folder.write_json(layout.STARTED, content)
         return "new"
     if started["identity"] != config.identity:
         raise other_config(folder.root.name)
     folder.remove_temporaries()
-    # Operational keys (addresses, concurrency, time limits) may differ: the newest ones count.
-    folder.write_json(layout.STARTED, {**started, "config": config.resolved()})
+    # Operational keys (addresses, concurrency, budgets) may differ: the newest ones count, and
+    # what they were stays told.
+    superseded = read_manifest(folder)["sha256"] if folder.exists(layout.MANIFEST) else superseded
+    told = [
+        *started.get("continued", []),
+        continuation(started, config, folder, superseded, _now()),
+    ]
+    folder.write_json(layout.STARTED, {**started, "config": config.resolved(), "continued": told})
+    reopen(folder, config)
     return "continued"
 
 
 def _started(folder: Folder) -> dict[str, Any] | None:
     try:
         started: dict[str, Any] = folder.read_json(layout.STARTED)
-    except (FileNotFoundError, orjson.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
         return None
     return started
 

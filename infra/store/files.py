@@ -8,7 +8,9 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -66,12 +68,12 @@ class Folder:
 
     def names(self, folder: str, suffix: str = "") -> list[str]:
         """Sorted paths of the finished files below a folder; what goes meanwhile is absent."""
-        return sorted(
-            str(Path(place, name).relative_to(self.root))
-            for place, _, names in os.walk(self / folder, onerror=_unless_absent)
-            for name in names
-            if name.endswith(suffix) and _TEMPORARY not in name
-        )
+        found = []
+        for place, folders, names in os.walk(self / folder, onerror=_unless_absent):
+            folders[:] = [name for name in folders if _TEMPORARY not in name]
+            paths = (Path(place, name) for name in names if _TEMPORARY not in name)
+            found += [str(path.relative_to(self.root)) for path in paths]
+        return sorted(name for name in found if name.endswith(suffix))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         def write(file: BinaryIO) -> None:
@@ -127,7 +129,9 @@ class Folder:
         for name in names:
             path = self / name
             if path.is_dir():
-                shutil.rmtree(path)
+                while path.is_dir():  # somebody else may be removing it as well
+                    with suppress(FileNotFoundError):
+                        shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
             if (watcher := watcher_of(self.root)) is not None:
@@ -135,8 +139,8 @@ class Folder:
 
     def remove_temporaries(self) -> None:
         """Drop what a killed writer left under temporary names."""
-        for place, _, names in os.walk(self.root, onerror=_unless_absent):
-            for name in names:
+        for place, folders, names in os.walk(self.root, onerror=_unless_absent):
+            for name in [*folders, *names]:
                 if _TEMPORARY in name:
                     self.remove(str(Path(place, name).relative_to(self.root)))
 
@@ -166,7 +170,8 @@ class Folder:
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # it was never there, and why says more
+                temporary.unlink()
         self.tell(name)
         return result
 
@@ -227,6 +232,23 @@ class HashingSink:
             self._hash.update(data)
         self._unhashed.clear()
         self._unhashed_bytes = 0
+
+
+def write_all(file: FileIO, data: bytes) -> None:
+    """Hand all of it to the system: of what does not fit a raw file takes a part, without error."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy of it where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import xxhash
 
-from arbitrage.infra.store.files import cannot_write, sync_folder
+from arbitrage.infra.store.files import cannot_write, sync_folder, write_all
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,7 @@ class SegmentWriter:
         payload = sink.getvalue().to_pybytes()
         frame = _HEADER.pack(_MAGIC, len(payload), xxhash.xxh3_64_intdigest(payload)) + payload
         try:
-            view = memoryview(frame)
-            while view:
-                view = view[self._file.write(view) :]
+            write_all(self._file, frame)
             os.fsync(self._file.fileno())
         except OSError as error:
             raise cannot_write(self._path, error) from error

@@ -8,7 +8,8 @@ REPORT = "report.html"
 VIEWS = "views"
 PARTS = ("prompts", "routes", "candidates", "graveyard")
 
-# Everything below it belongs to an unfinished run and is removed once the manifest is written.
+# Everything below it belongs to an unfinished run and is removed once the manifest is written,
+# unless a larger budget could ask for more.
 WORK = "unfinished"
 STARTED = f"{WORK}/run.json"
 INPUT = f"{WORK}/input.json"
@@ -18,11 +19,17 @@ LIMITS = f"{WORK}/limits.json"
 USAGE = f"{WORK}/usage"
 PLANNED = f"{WORK}/planned.json"
 PARENT = f"{WORK}/parent.json"
+JOURNALS = f"{WORK}/journal"
+ROUNDS = f"{WORK}/rounds"
+COMMITTED = f"{WORK}/committed"
 SKETCHES = f"{WORK}/sketches"
 MATCHED = f"{WORK}/matched"
 ALL_MATCHED = f"{WORK}/matched.json"
 LEARNED = f"{WORK}/learned"
 DEATHS = f"{WORK}/deaths"
+# There while what a larger budget changes is made unfinished.
+REOPENING = f"{WORK}/reopening.json"
+LOCKS = f"{WORK}/locks"
 # Tells the processes of a run on other machines to save what they have and end.
 STOP = f"{WORK}/stop"
 LOCK = ".lock"
@@ -31,7 +38,7 @@ STAGED = ".staged"
 # What servers answered about shards in which they left a question open, for `score_again`.
 UNANSWERED = ".unanswered"
 # Folders whose files are appended to; all others are written whole.
-GROWING = (f"{WORK}/journal", USAGE, f"{WORK}/answers")
+GROWING = (JOURNALS, USAGE, f"{WORK}/answers")
 
 
 def part(kind: str, shard: int) -> str:
@@ -46,7 +53,7 @@ def staged(kind: str, shard: int, extension: str = "arrow") -> str:
 
 def journal(shard: int) -> str:
     """Folder of a shard's journal segments."""
-    return f"{WORK}/journal/{shard:05d}"
+    return f"{JOURNALS}/{shard:05d}"
 
 
 def answers(shard: int) -> str:

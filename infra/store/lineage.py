@@ -13,7 +13,7 @@ from arbitrage.infra.store.manifest import read_manifest
 from arbitrage.infra.store.open import FinishedRun, open_run
 from arbitrage.infra.store.s3.place import S3Place, is_s3
 
-State = Literal["this run", "whole", "changed", "unreadable", "not found"]
+State = Literal["this run", "whole", "grown", "changed", "unreadable", "not found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Round:
         address: where the run is, or was when the next one was made.
         sha256: checksum of its manifest, which holds the checksums of all its files.
         state: "whole" = its manifest lies there and is the one the next round saw; "changed" =
-            another one does, because it was decided again in place or replaced.
+            another one does, because it was decided again in place or replaced; "grown" = another
+            one does, because the run went on with a larger budget.
     """
 
     number: int
@@ -88,13 +89,14 @@ def _look_for(record: Mapping[str, Any], beside: Path | S3Place) -> tuple[str, S
         if not is_s3(place) and not Path(place).is_dir():
             continue
         try:
-            same = _manifest(place)["sha256"] == record["sha256"]
+            manifest = _manifest(place)
         except ArbitrageError:
             worst = (place, "unreadable")
             continue
-        if same:
+        if manifest["sha256"] == record["sha256"]:
             return place, "whole"
-        worst = (place, "changed")
+        earlier = {item["manifest"] for item in manifest.get("continued", [])}
+        worst = (place, "grown" if record["sha256"] in earlier else "changed")
     return worst
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -13,10 +15,12 @@ import arbitrage
 from arbitrage import registry
 from arbitrage.config import RunConfig
 from arbitrage.infra.report.counts import Counts
+from arbitrage.infra.report.parts import batches
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.deaths import told_deaths
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.manifest import write_manifest
+from arbitrage.infra.store.raised import goes_on
 from arbitrage.infra.store.run import Run
 from arbitrage.registry import params_hash
 
@@ -80,22 +84,22 @@ def manifest_content(
         "deaths": told_deaths(run.folder, counts),
         "decided_from": run.decided_from,
         "parent": run.parent(),
+        "continued": run.continued,
         "started_at": run.started_at,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
 def commit_manifest(folder: Folder, content: Mapping[str, Any], texts: Mapping[str, str]) -> None:
-    """Write the readable files, then the manifest, then drop what only an unfinished run needs."""
+    """Write the readable files, then the manifest, then drop what only an unfinished run needs.
+
+    A run that its budget ended keeps that: with a larger one it goes on.
+    """
     for name, text in texts.items():
         folder.write_bytes(name, text.encode("utf-8", "replace"))
     write_manifest(folder, content)
-    clean_up(folder)
-
-
-def clean_up(folder: Folder) -> None:
-    """Remove the work folder of a run whose manifest is written."""
-    folder.remove(layout.WORK)
+    if not goes_on(content):
+        folder.remove(layout.WORK)
     folder.remove_temporaries()
 
 
@@ -108,18 +112,13 @@ def _router(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def run_totals(run: Run, shards: int, counts: Counts) -> dict[str, Any]:
-    """The run's totals: the names `arbitrage verify` prints, and tokens and cost where known."""
+def run_totals(run: Run, shards: int, counts: Counts, routed: int) -> dict[str, Any]:
+    """The run's totals: the names `arbitrage verify` prints, and tokens and cost where known.
+
+    Args:
+        counts: of the whole run; routed: its routed prompts.
+    """
     cell, unroutable = counts.total(), counts.unroutable_total.prompts
-    files = [run.folder / layout.part("candidates", shard) for shard in range(shards)]
-    usage = (
-        pl.scan_ipc(files)
-        .select(pl.col("prompt_tokens", "completion_tokens").cast(pl.Int64), "cost_usd")
-        .sum()
-        .collect()
-        .row(0, named=True)
-    )
-    routed = sum(run.prompts(shard).num_rows for shard in range(shards))
     return {
         "prompts": routed + unroutable,
         "unroutable": unroutable,
@@ -129,12 +128,31 @@ def run_totals(run: Run, shards: int, counts: Counts) -> dict[str, Any]:
         "rejected": cell.rejected,
         "failed": cell.failed,
         "chosen": cell.chosen,
-        **usage,
+        **_used(run, shards),
     }
+
+
+def _used(run: Run, shards: int) -> dict[str, int | float]:
+    """Tokens and cost, summed over all candidates."""
+    tokens = ("prompt_tokens", "completion_tokens")
+    summed: dict[str, int | float] = {**dict.fromkeys(tokens, 0), "cost_usd": 0.0}
+    for paths in shard_files(run, "candidates", shards):
+        columns = [pl.col(*tokens).cast(pl.Int64), pl.col("cost_usd").cast(pl.Float64)]
+        found = pl.scan_ipc(paths).select(columns).sum().collect().row(0, named=True)
+        for name in summed:
+            summed[name] += found[name]
+    return summed
 
 
 def routed_by_language(run: Run, shards: int) -> dict[str, int]:
     """language -> prompts that were routed."""
-    files = [run.folder / layout.part("prompts", shard) for shard in range(shards)]
-    counted = pl.scan_ipc(files).group_by("language").len().sort("language").collect()
-    return dict(counted.iter_rows())
+    found: Counter[str] = Counter()
+    for paths in shard_files(run, "prompts", shards):
+        counted = pl.scan_ipc(paths).group_by("language").len().collect()
+        found.update(dict(counted.iter_rows()))
+    return dict(sorted(found.items()))
+
+
+def shard_files(run: Run, kind: str, shards: int) -> Iterator[list[Path]]:
+    """The files of one kind, some shards at a time."""
+    return batches([run.folder / layout.part(kind, shard) for shard in range(shards)])

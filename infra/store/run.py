@@ -33,6 +33,7 @@ class Run:
         run_id: name of the folder.
         started_at: ISO 8601, UTC.
         decided_from: id of the run whose candidates it decides again, or None.
+        continued: each time it was gone on with: when, what was spent, which keys changed.
     """
 
     def __init__(self, folder: Folder, config: RunConfig, started: dict[str, Any]) -> None:
@@ -41,6 +42,7 @@ class Run:
         self.run_id: str = started["run_id"]
         self.started_at: str = started["started_at"]
         self.decided_from: str | None = started.get("decided_from")
+        self.continued: list[dict[str, Any]] = started.get("continued", [])
 
     @property
     def uri(self) -> str:
@@ -206,18 +208,29 @@ class Run:
     def is_scored(self, shard: int) -> bool:
         return self.folder.exists(layout.staged("scored", shard))
 
-    def commit_scored(self, shard: int, scored: pa.Table, details: pa.Table, moments: Any) -> None:
+    def commit_scored(
+        self,
+        shard: int,
+        scored: pa.Table,
+        details: pa.Table,
+        moments: Any,
+        *,
+        unpaid: bool = False,
+    ) -> None:
         """Write scored candidates; the shard's journal and answers are then spent.
 
         Args:
             details: candidate_id and detail, to say in the graveyard why a request failed.
             moments: what deciding needs to know of the shard, as JSON.
+            unpaid: no budget was left for some of it, so that journal and answers stay: with a
+                larger one they say what need not be asked again.
         """
         self.folder.write_json(layout.staged("moments", shard, "json"), moments)
         failed = details.filter(pc.is_valid(details["detail"])).select(["candidate_id", "detail"])
         self.folder.write_table(layout.staged("details", shard), failed)
         self.folder.write_table(layout.staged("scored", shard), scored)
-        self.folder.remove(layout.journal(shard), layout.answers(shard))
+        if not unpaid:
+            self.folder.remove(layout.journal(shard), layout.answers(shard))
 
     def scored(self, shard: int) -> pa.Table:
         """Scored candidates; columns of filters over the whole run are null until matched."""

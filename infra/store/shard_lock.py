@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -16,8 +17,10 @@ _LOOK_S = 1.0
 
 
 @contextmanager
-def shard_held(folder: Folder, shard: int) -> Iterator[None]:
+def shard_held(folder: Folder, shard: int) -> Iterator[bool]:
     """Write a shard; waits while another process does, so that nobody ever asks beside it.
+
+    Gives whether it had to wait.
 
     The system lets a lock go when its process dies, on a network file system when its machine's
     lease ends. A node that a cluster has given up but that still writes keeps the lock: whoever
@@ -25,8 +28,8 @@ def shard_held(folder: Folder, shard: int) -> Iterator[None]:
 
     Raises InterruptedRunError where the run is asked to stop meanwhile.
     """
-    path = folder / layout.staged("locks", shard, "lock")
-    lock = FileLock(str(path), thread_local=False)
+    path, lock = _lock_of(folder, shard)
+    waited = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
@@ -35,13 +38,33 @@ def shard_held(folder: Folder, shard: int) -> Iterator[None]:
                 lock.acquire(timeout=_LOOK_S)
                 break
             except Timeout:
-                continue
+                waited = True
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
-        yield
+        yield waited
     finally:
         lock.release()
+
+
+def is_let_go(folder: Folder, shard: int) -> bool:
+    """Whether no process holds a shard: who held it has ended, or died."""
+    path, lock = _lock_of(folder, shard)
+    if not path.exists():
+        return True
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    lock.release()
+    return True
+
+
+def _lock_of(folder: Folder, shard: int) -> tuple[Path, FileLock]:
+    path = folder / f"{layout.LOCKS}/{shard:05d}.lock"
+    return path, FileLock(str(path), thread_local=False)
 
 
 def is_held_elsewhere(folder: Folder) -> bool:

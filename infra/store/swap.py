@@ -17,6 +17,8 @@ def replace_decisions(folder: Folder, decided: Path) -> None:
 
     Once the staged run is marked ready, `finish_swap` can move whatever is left to move.
     """
+    # Where the new run has no views, those of before go all the same.
+    (decided / layout.VIEWS).mkdir(exist_ok=True)
     folder.write_bytes(_READY, decided.name.encode())
     _move(folder)
 
@@ -31,7 +33,8 @@ def finish_swap(folder: Folder) -> None:
     except RunConflictError:
         return
     try:
-        _move(folder)
+        if folder.exists(_READY):  # else its process ended it just now
+            _move(folder)
     finally:
         lock.release()
 
@@ -41,8 +44,9 @@ def _move(folder: Folder) -> None:
     # The manifest moves last: until then readers see that files and manifest differ.
     for name in (*layout.PARTS, layout.VIEWS, layout.CARD, layout.REPORT, layout.MANIFEST):
         source = decided / name
-        if source.exists():
+        if source.is_dir():  # a file takes the other's place in one step, and no reader misses it
             folder.remove(name)
+        if source.exists():
             source.replace(folder / name)
     sync_folder(folder.root)
     folder.remove(layout.STAGED)

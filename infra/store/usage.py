@@ -2,7 +2,8 @@
 
 Beside the journal and not in it: journals go when their shard is scored, and what an answer cost
 stays spent when the answer itself is lost. One segment a process; under load at most 20 lines a
-second, so counting costs next to nothing and a `kill -9` loses the count of the last 50 ms.
+second, so counting costs next to nothing, and a `kill -9` loses what came within 50 ms of the last
+line.
 """
 
 from __future__ import annotations
@@ -12,14 +13,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
 from arbitrage.infra.generation.usage import TeacherUsage, was_sent
-from arbitrage.infra.store.files import cannot_write
+from arbitrage.infra.store.files import cannot_write, write_all
 from arbitrage.infra.teachers.base import Completion, Request
 
 _EVERY_S = 0.05
+
+
+class Mark(NamedTuple):
+    """A place in a usage log: a segment's name, and bytes in it."""
+
+    segment: str
+    offset: int
 
 
 class UsageLog:
@@ -33,7 +42,8 @@ class UsageLog:
         self._written = 0.0
 
     def record(self, request: Request, completions: Sequence[Completion]) -> None:
-        """Count one finished request; on disk with the next line, which is due in 50 ms."""
+        """Count one finished request; on disk at once, or with the next line where the last one is
+        less than 50 ms old."""
         if not was_sent(completions):
             return
         with self._lock:
@@ -56,25 +66,43 @@ class UsageLog:
         with self._lock:
             self._write()
 
+    def mark(self) -> Mark:
+        """Where the next line goes: `used_since` it is what this log counts from now on."""
+        with self._lock:
+            self._write()
+            file = self._opened()
+            return Mark(Path(str(file.name)).name, file.tell())
+
     def close(self) -> None:
         with self._lock:
             self._write()
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _write(self) -> None:
         if not self._waiting:
             return
         line = orjson.dumps({name: used.to_json() for name, used in self._waiting.items()})
+        file = self._opened()
         try:
-            if self._file is None:
-                self._file = self._open()
-            self._file.write(line + b"\n")
+            write_all(file, line + b"\n")
         except OSError as error:
+            self._close()  # a line behind a torn one would be torn with it
             raise cannot_write(self._folder, error) from error
         self._waiting.clear()
         self._written = time.monotonic()
+
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            try:
+                self._file = self._open()
+            except OSError as error:
+                raise cannot_write(self._folder, error) from error
+        return self._file
 
     def _open(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -102,6 +130,15 @@ def read_usage(folder: Path) -> dict[str, dict[str, float]]:
             total.setdefault(name, TeacherUsage()).merge(used)
             seconds[name] = seconds.get(name, 0.0) + used.seconds
     return {name: {**used.to_json(), "seconds": seconds[name]} for name, used in total.items()}
+
+
+def used_since(folder: Path, mark: Mark) -> dict[str, dict[str, float]]:
+    """Teacher -> its sums in the mark's segment, from the mark on."""
+    total: dict[str, TeacherUsage] = {}
+    for line in _whole_lines(folder / mark.segment, mark.offset):
+        for name, data in line.items():
+            total.setdefault(name, TeacherUsage()).merge(TeacherUsage.from_json(data))
+    return {name: used.to_json() for name, used in total.items()}
 
 
 def merged_usage(
@@ -135,7 +172,7 @@ def spent(usage: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, dict[str, float]]]:
-    for line in path.read_bytes().splitlines(keepends=True):
+def _whole_lines(path: Path, offset: int = 0) -> Iterator[dict[str, dict[str, float]]]:
+    for line in path.read_bytes()[offset:].splitlines(keepends=True):
         if line.endswith(b"\n"):
             yield orjson.loads(line)

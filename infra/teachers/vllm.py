@@ -159,11 +159,7 @@ class Vllm(Teacher):
 
     async def close(self) -> None:
         """Stop the server and wait until nothing of it is left."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+        await self._stop_watching()
         self._ready.clear()
         await self._stop_asking()
         if self._server is not None:
@@ -173,6 +169,16 @@ class Vllm(Teacher):
         if self._own_folder is not None and not self._failed_once:
             shutil.rmtree(self._own_folder, ignore_errors=True)
             self._own_folder = None
+
+    async def _stop_watching(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is None:
+            return
+        watching.cancel()
+        await asyncio.wait([watching])
+        # Told and not raised: the server has to be stopped all the same.
+        if not watching.cancelled() and (error := watching.exception()) is not None:
+            log.error('nobody watched the server of "%s" any more: %r', self.config.name, error)
 
     async def _stop_asking(self) -> None:
         if self._asked is not None:
@@ -226,7 +232,7 @@ class Vllm(Teacher):
                 if done:
                     self._server = None
                     return f"ended with status {ended.result()}"
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # a log that cannot be cut is no reason to look away
                     keep_short(launch.log, _LONGEST_LOG_BYTES)
                 since = self._unanswered_since
                 if since is not None and loop.time() - since > self._stall_s:

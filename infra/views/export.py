@@ -132,11 +132,13 @@ def _prompt_batches(parts: Iterable[Path]) -> Iterator[pa.RecordBatch]:
 def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     """Batches together until they have ROW_GROUP rows, so that a Parquet row group is not tiny."""
     group: list[pa.RecordBatch] = []
+    rows = 0
     for batch in batches:
         group.append(batch)
-        if sum(item.num_rows for item in group) >= ROW_GROUP:
+        rows += batch.num_rows
+        if rows >= ROW_GROUP:
             yield group
-            group = []
+            group, rows = [], 0
     if group:
         yield group
 

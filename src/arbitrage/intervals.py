@@ -83,7 +83,13 @@ def linear_errors(sums: Values, counts: Values) -> Values:
 
 def normal_interval(value: float, errors: Values) -> tuple[float, float]:
     """95 % interval of a value from its prompts' errors [prompts]."""
-    spread = _Z * math.sqrt(float(errors @ errors) * len(errors) / (len(errors) - 1))
+    return squared_interval(value, float(errors @ errors), len(errors))
+
+
+def squared_interval(value: float, squares: float, prompts: int) -> tuple[float, float]:
+    """95 % interval of a value from the sum of the squares of its prompts' errors."""
+    # What is 0 may come out as a little less where it was reckoned from moments.
+    spread = _Z * math.sqrt(max(squares, 0.0) * prompts / (prompts - 1))
     return value - spread, value + spread
 
 

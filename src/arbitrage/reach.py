@@ -6,7 +6,7 @@ declares it. A policy (arbitrage.config.policy) allows or refuses by these marks
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -54,6 +54,17 @@ class Reached:
     kind: Reach
     value: Any
     key: str | None = None
+
+
+# Set by flows/guard.py: raises PolicyError for what a worker's policy does not allow.
+check_opening: Callable[[Reached], None] | None = None
+
+
+def opening(item: Reached) -> None:
+    """To be called before something a config names is opened while the config is still being
+    validated: in a deployment's run the policy is asked first."""
+    if check_opening is not None:
+        check_opening(item)
 
 
 def reached_by(model: BaseModel, place: str) -> Iterator[Reached]:

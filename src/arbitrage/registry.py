@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -59,7 +60,7 @@ class Registry(Generic[PluginT]):
 
         def decorate(plugin: ClassT) -> ClassT:
             known = self._entries.get(name)
-            if known is not None and known.plugin.__qualname__ != plugin.__qualname__:
+            if known is not None and _origin(known.plugin) != _origin(plugin):
                 raise ConfigError(
                     f'two {self.family}s are called "{name}": {known.plugin.__module__} '
                     f"and {plugin.__module__}.",
@@ -92,6 +93,12 @@ class Registry(Generic[PluginT]):
         if name not in self._entries:
             raise unknown_name(self.family, name, self._entries, mend=mend)
         return self._entries[name]
+
+
+def _origin(plugin: type[Any]) -> tuple[str, str]:
+    """Name and file of a class: a file may be imported twice, under its name and as a script."""
+    module = sys.modules.get(plugin.__module__)
+    return plugin.__qualname__, getattr(module, "__file__", None) or plugin.__module__
 
 
 def params_hash(params: BaseModel, *, exclude: frozenset[str] = frozenset()) -> str:

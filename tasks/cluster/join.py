@@ -19,8 +19,11 @@ from arbitrage.infra.interrupt import stop, stopping_on_signals
 from arbitrage.infra.progress import board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.run import Run, attach
+from arbitrage.infra.store.s3.outbox import Outbox
+from arbitrage.infra.store.watch import watcher_of
 from arbitrage.routers.drawing import built_router
 from arbitrage.routers.learning import LearningRouter
+from arbitrage.tasks.cluster.lending import budget_lent
 from arbitrage.tasks.cluster.nodes import check_nodes
 from arbitrage.tasks.cluster.scorers import scorers_on
 from arbitrage.tasks.cluster.shard import complete_shard_on_node, tell_to_stop
@@ -45,11 +48,12 @@ _SETTINGS = {
 class ShardOnCluster:
     """A shard in work on some node. `result` and `wait` as of a Prefect future."""
 
-    def __init__(self, ray: Any, future: Any, run: Run, shard: int) -> None:
+    def __init__(self, ray: Any, future: Any, run: Run, shard: int, outbox: Outbox | None) -> None:
         self._ray = ray
         self._future = future
         self._run = run
         self._shard = shard
+        self._outbox = outbox
 
     def result(self) -> None:
         """Wait for the shard, passing a request to stop on; adds its counts to the board.
@@ -62,9 +66,11 @@ class ShardOnCluster:
         except self._ray.exceptions.RayError as error:
             raise ArbitrageError(
                 f"shard {self._shard} was given up, as the processes it was given to died: "
-                f"{str(error).strip().splitlines()[0]}",
+                f"{_first_line(error)}",
                 mend="See Ray's logs (often memory), then run the same command again.",
             ) from error
+        if self._outbox is not None:
+            self._outbox.done(self._shard)
 
     def wait(self) -> None:
         """Wait for its end, whatever that is."""
@@ -84,6 +90,8 @@ def shards_on_cluster(config: RunConfig, uri: str) -> Iterator[Callable[[int], S
     # Processes elsewhere start in other folders.
     root = str(Path(uri).resolve())
     run, here = attach(root), str(Path.cwd())
+    outbox = watcher_of(Path(uri))
+    assert isinstance(outbox, Outbox | None)
     run.folder.remove(layout.STOP)
     with ExitStack() as stack:
         runner = stack.enter_context(_started(kind(init_kwargs=initial(options, config))))
@@ -92,6 +100,7 @@ def shards_on_cluster(config: RunConfig, uri: str) -> Iterator[Callable[[int], S
         api = stack.enter_context(_reachable_api())
         nodes = check_nodes(ray, root, api)
         stack.enter_context(scorers_on(nodes, run, here))
+        lender = stack.enter_context(budget_lent(run))
         stack.enter_context(
             remote_options(
                 num_cpus=options.cpus_per_shard,
@@ -104,11 +113,18 @@ def shards_on_cluster(config: RunConfig, uri: str) -> Iterator[Callable[[int], S
         def submit(shard: int) -> ShardOnCluster:
             if learns:  # what it has learned is one state, kept by one process
                 route_prompts(root, shard)
-            parameters = {"processes": config.run.workers, "work_from": here}
-            future = runner.submit(
-                complete_shard_on_node, {"uri": root, "shard": shard, **parameters}
-            )
-            return ShardOnCluster(ray, future, run, shard)
+            if outbox is not None:
+                outbox.given(shard)
+            parameters = {
+                "uri": root,
+                "shard": shard,
+                "processes": config.run.workers,
+                "work_from": here,
+                "lender": lender,
+                "mirrored": outbox is not None,
+            }
+            future = runner.submit(complete_shard_on_node, parameters)
+            return ShardOnCluster(ray, future, run, shard, outbox)
 
         yield submit
 
@@ -146,13 +162,18 @@ def _started(runner: Any) -> Iterator[Any]:
     except Exception as error:
         address = runner.init_kwargs["address"]
         raise ConfigError(
-            f'run.ray.address = "{address}": {str(error).strip().splitlines()[0]}',
+            f'run.ray.address = "{address}": {_first_line(error)}',
             mend="Start it with `ray start --head`, on the Python of this process, or name it.",
         ) from error
     try:
         yield runner
     finally:
         runner.__exit__(None, None, None)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, or which one it is: some say nothing."""
+    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def check_nodes(ray: Any, root: str, api: str) -> list[str]:
         try:
             seen = ray.get(asked[node["NodeID"]], timeout=_WITHIN_S)
         except (ray.exceptions.RayError, ImportError) as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = (str(error).strip() or repr(error)).splitlines()[-1]
             raise ConfigError(
                 f"{where} cannot run shards: {reason}",
                 mend="Install the same version of this package there, and start its Ray with it.",
@@ -74,7 +74,7 @@ def complaint(where: str, seen: dict[str, Any], root: str, api: str) -> None:
     if not seen["folder"]:
         raise ConfigError(
             f'{where} does not see "{root}".',
-            mend="Set run.output to a folder that all nodes share.",
+            mend="Name one that all nodes share: run.output, for s3:// run.storage.work_folder.",
         )
     if not seen["locks"]:
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from arbitrage.infra.interrupt import stop
 from arbitrage.infra.progress import Snapshot, board
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.s3.notes import noted
 from arbitrage.infra.store.shard_lock import shard_held
+from arbitrage.tasks.cluster.lending import borrowing
 from arbitrage.tasks.cluster.scorers import share_scorers
 from arbitrage.tasks.generate import generate_candidates
 from arbitrage.tasks.limits import teacher_slots
@@ -35,7 +37,9 @@ _LOOK_S = 0.5
     retry_condition_fn=worth_retrying,
     cache_policy=NO_CACHE,
 )
-def complete_shard_on_node(uri: str, shard: int, processes: int, work_from: str) -> dict[str, int]:
+def complete_shard_on_node(
+    uri: str, shard: int, *, processes: int, work_from: str, lender: str | None, mirrored: bool
+) -> dict[str, int]:
     """Route a shard, ask its teachers and score it; what it adds to the board of the run.
 
     As `complete_shard`, with a lock on the shard: a node that was given up may still be at it.
@@ -43,15 +47,22 @@ def complete_shard_on_node(uri: str, shard: int, processes: int, work_from: str)
     Args:
         processes: how many may be at work for this run, to divide its teachers' limits.
         work_from: folder that relative paths in the config start from.
+        lender: name of the process that lends out the run's budget, where it has one.
+        mirrored: whether the flow's process uploads what is written here.
     """
     if Path(work_from).is_dir():
         os.chdir(work_from)
     folder = Folder(Path(uri))
-    with stopping_when_told(folder), shard_held(folder, shard):
+    with ExitStack() as stack:
+        stack.enter_context(stopping_when_told(folder))
+        waited = stack.enter_context(shard_held(folder, shard))
+        if mirrored:
+            stack.enter_context(noted(folder, shard, waited=waited))
         run = unfinished(uri)
         share_scorers(run)
         before = board.read()
         route_prompts(uri, shard)
+        stack.enter_context(borrowing(run, shard, processes, lender))
         with teacher_slots(asked_teachers(uri, None), uri):
             generate_candidates(uri, shard, processes=processes)
         score_candidates(uri, shard)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from arbitrage.infra.store import layout
+
+# 60 prompts in shards of 10.
+PROMPTS, SHARD = 60, 10
+# A driver and the first process of each node import everything, on a busy machine for a minute.
+LONG_S = 400
 
 
 class TwoNodes:
@@ -69,3 +80,75 @@ def two_nodes(cluster_env: dict[str, str]) -> Iterator[TwoNodes]:
     nodes = TwoNodes(cluster_env)
     yield nodes
     nodes.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One config whose teacher is a stand-in server, and how to start it over the two nodes."""
+
+    configs: ModuleType
+    server: Any
+    folder: Path
+    data: dict[str, Any]
+    env: dict[str, str]
+    children: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, output: Path, address: str, *more: str) -> subprocess.Popen[str]:
+        keys = [f"run.output={output}", "run.runner=ray", f'run.ray.address="{address}"', *more]
+        sets = [part for key in keys for part in ("--set", key)]
+        arguments = ["run", self.folder / "run.toml", *sets]
+        self.children.append(self.configs.start(arguments, self.folder, self.env))
+        return self.children[-1]
+
+    def finish(self, process: subprocess.Popen[str]) -> tuple[int, str, str]:
+        return self.configs.finish(process, LONG_S)
+
+    def wait_until(self, happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + LONG_S
+        while not happened():
+            assert process.poll() is None, f"the run ended too early: {process.communicate()}"
+            assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.05)
+
+    def generating(self, output: Path) -> int:
+        """Shards with finished requests in their journals."""
+        return len({file.parent for file in self.written(output, "journal/*/*.frames")})
+
+    def written(self, output: Path, pattern: str) -> list[Path]:
+        found = output.glob(f"*/{layout.WORK}/{pattern}")
+        return [path for path in found if path.stat().st_size]
+
+    def threads(self, run_id: str) -> dict[str, Any]:
+        """The rows of the same config in one process."""
+        from arbitrage.flows.distill import distill
+
+        config = self.configs.parsed(self.data, run__output=str(self.folder / "threads"))
+        return self.configs.stable_rows(Path(distill(config, run_id=run_id)))
+
+
+@pytest.fixture(scope="module")
+def place(
+    run_configs: ModuleType,
+    stand_in: ModuleType,
+    api_url: str,
+    cluster_env: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("cluster")
+    with stand_in.StandIn() as server:
+        data = run_configs.served_data(folder, server.base_url, prompts=PROMPTS, shard_size=SHARD)
+        data["filters"]["toxicity"] = {"scorer": "light"}
+        run_configs.write_toml(folder / "run.toml", data)
+        env = {**cluster_env, "PREFECT_API_URL": api_url}
+        yield Place(run_configs, server, folder, data, env)
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left(place: Place) -> Iterator[None]:
+    yield
+    while place.children:
+        child = place.children.pop()
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        if child.stdout is not None and not child.stdout.closed:
+            child.communicate()

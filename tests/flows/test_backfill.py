@@ -45,5 +45,9 @@ def test_a_config_without_a_day_and_a_range_backwards_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="stands nowhere"):
         backfill.fn(daily(run_configs, tmp_path, "2026-02-28.parquet"), FIRST, LAST)
+    elsewhere = daily(run_configs, tmp_path, "2026-02-28.parquet").model_dump(mode="json")
+    elsewhere["teachers"][0]["precision"] = "{day}"
+    with pytest.raises(ConfigError, match="stands nowhere in prompts"):
+        backfill.fn(run_configs.parsed(elsewhere), FIRST, LAST)
     with pytest.raises(ConfigError, match="lies before"):
         backfill.fn(daily(run_configs, tmp_path, "{day}.parquet"), LAST, FIRST)

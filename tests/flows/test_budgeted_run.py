@@ -101,6 +101,25 @@ def test_a_budget_ends_the_run_with_a_sentence_and_its_counts_add_up(
     assert verified.exit_code == 0, verified.output
 
 
+def test_with_a_larger_budget_the_run_goes_on_and_says_so(config: Path, server: Any) -> None:
+    short = run(config, "--set", "run.budget_usd=0.36")
+    assert short.exit_code == 3, short.output
+    assert "run id r with a larger one goes on" in short.output
+    assert "--run-id r --set run.budget_usd=0." in short.output
+    same = run(config, "--set", "run.budget_usd=0.36")
+    assert same.exit_code == 3
+    assert "finished already" in same.output
+    less = run(config, "--set", "run.budget_usd=0.1")
+    assert "run.budget_usd = 0.1 leaves nothing to ask for" in str(less.exception)
+    done = run(config, "--set", "run.budget_usd=0.8")
+    assert done.exit_code == 0, done.output
+    assert "with more to spend" in done.output
+    assert server.stats.requests == 60
+    manifest = open_run(config.parent / "runs" / "r").manifest
+    assert manifest["totals"]["cost_usd"] == pytest.approx(0.72)
+    assert manifest["usage"]["a"]["requests"] == 60
+
+
 def test_what_was_spent_before_a_kill_counts_after_it(config: Path, server: Any) -> None:
     log = UsageLog(config.parent / "runs" / "r" / layout.USAGE)
     asked = Request("p", "tr", "a", (("user", "selam"),), ())

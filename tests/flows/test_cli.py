@@ -82,7 +82,7 @@ def test_looking_around_is_quick_and_quiet(run_configs: ModuleType, arguments: l
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout

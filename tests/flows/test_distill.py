@@ -307,7 +307,7 @@ def test_distill_works_in_a_thread(run_configs: ModuleType, small_data: dict[str
     done: list[str] = []
     thread = threading.Thread(target=lambda: done.append(distill(config, run_id="threaded")))
     thread.start()
-    thread.join(60)
+    thread.join()
     assert verify_run(done[0]).ok
 
 

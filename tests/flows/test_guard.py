@@ -30,7 +30,9 @@ class Deployed:
 
         with get_client(sync_client=True) as client:
             started = client.create_flow_run_from_deployment(self.id, parameters=parameters)
-            run_flow(self.flow, flow_run=started, return_type="state")
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("PREFECT__FLOW_RUN_ID", str(started.id))  # as a worker does
+                run_flow(self.flow, flow_run=started, return_type="state")
             return client.read_flow_run(started.id).state
 
     def forget(self) -> None:
@@ -94,6 +96,27 @@ def test_with_a_policy_only_what_it_lists_counts(
     assert state.is_failed()
     assert "may not be written to" in state.message
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_an_artefact_beyond_the_policy_is_refused_before_its_card_is_opened(
+    deployed: Deployed, data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arbitrage.routers import fitted
+
+    opened: list[str] = []
+
+    def open_card(address: str) -> bytes:
+        opened.append(address)
+        return b"{}"
+
+    monkeypatch.setattr(fitted, "card_bytes", open_card)
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'write = ["{tmp_path}/runs"]\nread = ["{tmp_path}"]\n', "utf-8")
+    monkeypatch.setenv("ARBITRAGE_POLICY", str(policy))
+    state = deployed.run(config=data | {"router": {"kind": "learned", "artefact": "/etc/router"}})
+    assert state.is_failed()
+    assert 'router.artefact = "/etc/router" may not be read' in state.message
+    assert opened == []
 
 
 def test_a_broken_policy_fails_the_run_and_allows_nothing(

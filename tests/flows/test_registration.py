@@ -30,6 +30,7 @@ def registered(prefect_server: None, api_url: str) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_API_URL", api_url)
         patch.setenv("ARBITRAGE_HOME", str(ROOT))
+        patch.setenv("ARBITRAGE_OUTPUT", "runs")
         patch.setenv("ARBITRAGE_TEACHER_1", "http://127.0.0.1:1/v1")
         patch.setenv("ARBITRAGE_TEACHER_2", "http://127.0.0.1:2/v1")
         patch.setenv("ARBITRAGE_NOTIFY_URL", "http://127.0.0.1:1/notify")
@@ -77,11 +78,12 @@ def test_the_night_has_a_time_zone_and_never_overlaps(registered: dict[str, Any]
 def test_registering_again_leaves_one_automation_of_each_kind(registered: dict[str, Any]) -> None:
     from prefect import get_client
 
-    from arbitrage.flows.registration import AUTOMATION
+    from arbitrage.flows import registration, silent_runs
 
     with get_client(sync_client=True) as client:
         names = [automation.name for automation in client.read_automations()]
-    assert names.count(AUTOMATION) == 1
+    assert names.count(registration.AUTOMATION) == 1
+    assert names.count(silent_runs.AUTOMATION) == 1
     assert names.count("a router was promoted, run again") == 1
 
 

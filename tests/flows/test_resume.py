@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -106,16 +107,28 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
+def kill_at(place: Place, moment: str, output: Path) -> int:
+    """Kill a run at a moment; what had been sent before it began. On a machine that does something
+    else for a second the run may be over by then: once more, from nothing."""
+    while True:
+        before = place.sent()
+        process = place.start(output)
+        while process.poll() is None and not MOMENTS[moment](output):
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        _, err = process.communicate()
+        if not list(output.glob("*/manifest.json")):
+            assert process.returncode == -signal.SIGKILL, err
+            return before
+        shutil.rmtree(the_run(output))
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_after_kill_9_a_second_run_gives_the_same_rows(
     place: Place, undisturbed: dict[str, Any], tmp_path: Path, moment: str
 ) -> None:
-    before = place.sent()
-    killed = place.start(tmp_path)
-    place.configs.wait_until(lambda: MOMENTS[moment](tmp_path), killed)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    time.sleep(0.1)  # the answers that were in flight are counted
+    before = kill_at(place, moment, tmp_path)
     code, out, err = place.run(tmp_path)
     assert code == 0, err
     assert f"continuing the unfinished run {the_run(tmp_path)}" in err
@@ -132,10 +145,8 @@ def test_ctrl_c_on_a_terminal_saves_the_work_and_says_how_to_go_on(
     """A terminal sends it to the whole process group, so to Prefect's temporary server too."""
     process = place.start(tmp_path, "--new", own_server=True)
     place.configs.wait_until(lambda: MOMENTS["generating"](tmp_path), process)
-    asked = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    code, _, err = place.configs.finish(process, 30)
-    assert time.monotonic() - asked < 20
+    code, _, err = place.configs.finish(process)
     assert code == 130
     assert_one_sentence(err)
     continued = shlex.split(err.splitlines()[-1].partition("Continue with: arbitrage ")[2])
@@ -154,7 +165,7 @@ def test_a_signal_in_mid_generation_saves_the_work(
     process = place.start(tmp_path)
     place.configs.wait_until(lambda: MOMENTS["generating"](tmp_path), process)
     process.send_signal(number)
-    code, _, err = place.configs.finish(process, 30)
+    code, _, err = place.configs.finish(process)
     assert code == 130
     assert_one_sentence(err)
     place.server.behaviour.latency_s = 0.05
@@ -174,7 +185,7 @@ def test_a_signal_before_the_first_prompt_is_no_traceback(
     while "starting Prefect" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
-    code, _, err = place.configs.finish(process, 30)
+    code, _, err = place.configs.finish(process)
     assert code == 130
     assert "Traceback" not in err
     assert "Continue with: arbitrage run " in err
@@ -193,7 +204,9 @@ def test_a_second_process_is_told_who_holds_the_run(
     place.server.behaviour.latency_s = 1.5
     first = place.start(tmp_path, "--run-id", "held")
     place.configs.wait_until(lambda: MOMENTS["generating"](tmp_path), first)
+    os.killpg(first.pid, signal.SIGSTOP)  # however long the second one takes to begin
     code, _, err = place.run(tmp_path)
+    os.killpg(first.pid, signal.SIGCONT)
     assert code == 2
     assert "Traceback" not in err
     assert f"is being written by process {first.pid} on " in err

@@ -200,7 +200,9 @@ def test_rank_says_who_leads_by_how_much_and_what_is_not_separable(
     assert said.code == 0
     assert "leads in tr" in said.out or "is best in tr" in said.out
     assert "Elo: mean over 100 orders" in " ".join(said.out.split())
-    page = (tmp_path / "rank.md").read_text(encoding="utf-8")
+    assert arbitrage("router", "rank", log, "-o", tmp_path / "new/rank.md").code == 0
+    page = (tmp_path / "new/rank.md").read_text(encoding="utf-8")
+    assert page == (tmp_path / "rank.md").read_text(encoding="utf-8")
     assert "| language | take |" in page
     found = orjson.loads(arbitrage("router", "rank", log, "--json").out)
     assert [ranking["language"] for ranking in found["ranking"]] == ["all", "ko", "tr"]
@@ -233,3 +235,14 @@ def test_ties_go_to_the_cheaper(arbitrage: Callable[..., Any], tmp_path: Path) -
         arbitrage("router", "rank", tmp_path / "even.parquet", *costs, "--json").out
     )
     assert [ranking["choice"] for ranking in found["ranking"]] == ["cheap", "cheap"]
+
+
+def test_a_teacher_that_is_called_like_markup_is_shown_as_it_is_called(
+    arbitrage: Callable[..., Any], tmp_path: Path
+) -> None:
+    names = ("big[awq]", "small[/b]")
+    rows = [(f"p{n:02}", "tr", "x", name, n % 2.0) for n in range(20) for name in names]
+    pq.write_table(table_of(rows), tmp_path / "log.parquet")
+    said = arbitrage("router", "rank", tmp_path / "log.parquet")
+    assert said.code == 0
+    assert all(f" {name} " in said.out for name in names)

@@ -128,3 +128,21 @@ def test_buckets_and_data_sets_are_compared_part_by_part() -> None:
     assert is_within(parse_place("hf:org/name?split=train"), roots)
     assert not is_within(parse_place("hf:org/name2"), roots)
     assert not is_within(parse_place("/safe"), roots)
+
+
+def test_a_folder_that_is_removed_while_links_are_looked_for_holds_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a run's finished shards are, below a folder that is read."""
+    (tmp_path / "runs/journal").mkdir(parents=True)
+    (tmp_path / "runs/link").symlink_to("/etc")
+    listing = os.scandir
+
+    def removed_first(folder: str) -> object:
+        if folder.endswith("journal"):
+            os.rmdir(folder)
+        return listing(folder)
+
+    monkeypatch.setattr(os, "scandir", removed_first)
+    place = parse_place(str(tmp_path / "runs"))
+    assert list(strays(place, [place])) == [str(tmp_path / "runs/link")]

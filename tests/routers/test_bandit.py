@@ -182,3 +182,36 @@ def test_chances_to_be_the_best_are_those_of_drawing() -> None:
     never = likely_best(np.array([[-np.inf, 1.0]]), np.ones((1, 2)))
     assert never.tolist() == [[0.0, 1.0]]
     assert abs(normal_cdf(np.array([2.5758293])) - 0.995).max() < 1e-6
+
+
+def told(count: int, seed: int, worth: Any) -> Lessons:
+    """Prompts that say "number" or "story" and much else; worth(about numbers, teacher)."""
+    random = np.random.default_rng(seed)
+    numbers = random.random(count) < 0.5
+    filler = np.array([f"word{place}" for place in range(40)])
+    texts = [
+        f"{'number' if one else 'story'} {' '.join(random.choice(filler, 4))}" for one in numbers
+    ]
+    names = [f"p{seed}-{place}" for place in range(count)]
+    batch = PromptBatch(names, texts, ["tr"] * count, [None] * count)
+    teacher = random.integers(0, 2, count)
+    reward = np.array([worth(one, who) for one, who in zip(numbers, teacher, strict=True)])
+    reward = reward + random.normal(0, 0.1, count)
+    return Lessons(batch, np.arange(count), teacher, reward, np.full(count, 0.5))
+
+
+def test_words_are_read_where_they_say_who_is_better() -> None:
+    router = bandit(2, explore=0.0)
+    made = [told(300, seed, lambda number, who: float(number == who)) for seed in range(4)]
+    fresh = told(100, 50, lambda number, who: 0.0)
+    shares = router.after(after(router, *made)).probabilities(fresh.batch)
+    wanted = [int(text.startswith("number")) for text in fresh.batch.texts]
+    assert shares[np.arange(100), wanted].mean() > 0.9
+
+
+def test_what_is_hard_for_everybody_is_no_reason_to_explore() -> None:
+    router = bandit(2, explore=0.0)
+    made = [told(300, seed, lambda number, who: 2.0 * number + 0.06 * who) for seed in range(4)]
+    fresh = told(100, 50, lambda number, who: 0.0)
+    shares = router.after(after(router, *made)).probabilities(fresh.batch)
+    assert shares[:, 1].mean() > 0.95

@@ -7,6 +7,7 @@ import pytest
 from reward_logs import table_of, topical
 
 from arbitrage.errors import ConfigError
+from arbitrage.languages import language_table
 from arbitrage.routers.contest import IN_USE, contest, judged, worth_of
 from arbitrage.routers.evaluation import Evaluation
 from arbitrage.routers.fit import KINDS
@@ -71,6 +72,14 @@ def test_harm_to_one_language_is_not_outweighed_by_the_others() -> None:
     assert verdict.worse_in == ("th",)
     assert not verdict.promoted
     assert "surely below the artefact in use in th" in verdict.why
+
+
+def test_harm_to_one_language_of_eighty_is_seen_too() -> None:
+    tags = [facts.tag for facts in language_table().values() if "-" not in facts.tag][:80]
+    assert "hi" in tags
+    apart = np.repeat([0.1 if tag != "hi" else -0.4 for tag in tags], 12)
+    verdict = contest(earned(apart, [tag for tag in tags for _ in range(12)]), "learned")
+    assert verdict.worse_in == ("hi",)
 
 
 def test_below_the_floor_nothing_is_promoted() -> None:

@@ -14,6 +14,24 @@ from arbitrage.routers.reward_log import RewardLog, reward_log_of
 from arbitrage.routers.transitivity import transitivity
 from arbitrage.routers.variants import compare_variants
 
+LANGUAGES = [
+    "ar",
+    "de",
+    "en",
+    "es",
+    "fr",
+    "hi",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "pt",
+    "ru",
+    "tr",
+    "vi",
+    "zh",
+]
+
 
 def log_of(worth: dict[str, float], count: int = 200, tags: tuple[str, ...] = ("tr",)) -> RewardLog:
     random = np.random.default_rng(3)
@@ -94,3 +112,19 @@ def test_variants_of_a_model_are_compared_with_the_one_of_most_bits_in_each_lang
     assert "four is surely below full in th" in found["th"].says
     assert "four cannot be told from full in tr" in found["tr"].says
     assert compare_variants(log, {"full": ("m", "bf16"), "other": ("o", None)}) == []
+
+
+def test_a_plain_loss_is_sure_however_many_languages_and_variants_are_looked_at() -> None:
+    """A p-value of a thousand draws is 0.002 at least, times 48 tests is no finding at all."""
+    random = np.random.default_rng(1)
+    rows = []
+    for tag in LANGUAGES:
+        for n in range(20):
+            full = random.normal(0.5, 0.05)
+            pairs = (("full", full), ("eight", full - 0.3), ("four", full - 0.4), ("two", 0.0))
+            rows += [(f"{tag}{n:03}", tag, "x", name, value) for name, value in pairs]
+    log = reward_log_of(table_of(rows), "log")
+    bits = {"full": "bf16", "eight": "int8", "four": "int4", "two": "int2"}
+    found = compare_variants(log, {name: ("m", precision) for name, precision in bits.items()})
+    assert len(found) == 3 * (len(LANGUAGES) + 1)
+    assert all("surely below" in item.says for item in found)

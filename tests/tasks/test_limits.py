@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -56,3 +57,20 @@ def test_what_the_shard_itself_raised_is_raised(giving_back: list[Exception]) ->
 def test_a_server_that_refuses_is_not_away() -> None:
     with pytest.raises(httpx.HTTPStatusError), server_may_be_away("anything"):
         raise answered(401)
+
+
+def test_a_limit_is_known_however_many_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [*(f"other-{number}" for number in range(399)), limits.limit_name("a")]
+    known = [SimpleNamespace(name=name, active=True) for name in names]
+
+    class Client:
+        def read_global_concurrency_limits(self, limit: int, offset: int = 0) -> list[Any]:
+            assert limit <= 200  # what the server takes
+            return known[offset : offset + limit]
+
+    monkeypatch.setattr(limits, "get_client", lambda **_: nullcontext(Client()))
+    limits.known_limits.cache_clear()
+    try:
+        assert limits.limit_name("a") in limits.known_limits("a run")
+    finally:
+        limits.known_limits.cache_clear()

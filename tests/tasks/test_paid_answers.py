@@ -60,7 +60,7 @@ def test_after_kill_9_only_what_was_in_flight_is_asked_again(
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path / "run.json")], env=environment
     )
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(server.bodies) < 8 and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(child.pid, signal.SIGKILL)
@@ -72,8 +72,7 @@ def test_after_kill_9_only_what_was_in_flight_is_asked_again(
     again = [count for count in server.times.values() if count > 1]
     assert max(again, default=2) == 2
     assert len(again) <= CONCURRENCY
-    assert len(server.times) == len(set(server.times))
-    assert len(server.bodies) - len(again) == sent
+    assert len(server.times) == len(server.bodies) - len(again) == sent
     assert stable_rows(run) == undisturbed
     assert verify_run(run).problems == []
     assert not (run / layout.WORK).exists()

@@ -105,6 +105,26 @@ def _write_answers(path: Path, good: dict[str, bool]) -> None:
     pq.write_table(pa.table(columns), path)
 
 
+def test_with_a_larger_budget_an_exact_run_goes_on_to_its_number_and_asks_nothing_twice(
+    configs: ModuleType, tmp_path: Path
+) -> None:
+    stand_in = importlib.import_module("stand_in_server")
+    with stand_in.StandIn(stand_in.Behaviour(keeps=1000)) as server:
+        data = configs.served_data(tmp_path, server.base_url, prompts=40, budget_requests=7)
+        data["run"]["shard_size"] = 4
+        data["select"] |= {"per_prompt": 1, "exact": {"tr": 4, "ko": 3, "zh": 3}}
+        short = complete(configs.parsed(data))
+        unasked = open_run(short).graveyard.filter(kind="prompt").collect().height
+        assert (server.stats.requests, unasked) == (7, 30)
+        assert sum(row["chosen"] for row in open_run(short).manifest["limits"]) < 10
+        run = complete(configs.parsed(data, run__budget_requests=30))
+        assert verify_run(run).problems == []
+        chosen = {row["language"]: row["chosen"] for row in open_run(run).manifest["limits"]}
+        assert chosen == {"tr": 4, "ko": 3, "zh": 3}
+        messages = [str(body["messages"]) for body in server.stats.kept]
+        assert len(messages) == len(set(messages)) == server.stats.requests
+
+
 def chosen_ids(run: Path) -> set[str]:
     return set(open_run(run).candidates.filter(chosen=True).collect()["prompt_id"])
 

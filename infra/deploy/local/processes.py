@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -73,12 +74,16 @@ def end(process: Background) -> bool:
 
 
 def start_time(pid: int) -> str:
-    """When a process started, as `ps` tells it; empty where there is none, or only its remains."""
+    """When a process started, as `ps` tells it; empty where there is none, or only its remains.
+
+    In one language and time zone, whatever those of the shell are that asks.
+    """
     done = subprocess.run(  # noqa: S603
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
     )
     state, _, started = done.stdout.strip().partition(" ")
     return "" if state.startswith("Z") else started.strip()
@@ -110,7 +115,7 @@ def wait_until(
     said = log.read_text("utf-8", "replace").strip().splitlines()[-8:]
     happened = f"was not ready within {within_s:.0f} s" if process.is_alive() else "ended at once"
     raise ArbitrageError(
-        f"{process.name} {happened}. The end of {log}:\n  " + "\n  ".join(said),
+        f"{process.name} {happened}. The end of {log}:\n  " + "\n  ".join(said) + "\n",
         mend="Mend that, then `make down` and `make up`.",
     )
 
@@ -129,7 +134,25 @@ def check_port(port: int, variable: str) -> int:
     return port
 
 
+def kept_port(file: Path, name: str) -> int:
+    """A port for `name`, the one in `file` as long as that is free: a run that a restart broke off
+    is continued only while its config, addresses included, stays the same.
+    """
+    kept: dict[str, int] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    if name not in kept or not _is_free(kept[name]):
+        kept[name] = free_port()
+        file.write_text(json.dumps(kept, indent=1), "utf-8")
+    return kept[name]
+
+
+def _is_free(port: int) -> bool:
+    with suppress(ConfigError):
+        return bool(check_port(port, ""))
+    return False
+
+
 def free_port() -> int:
+    """One that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,7 +1,8 @@
 """The whole thing on one machine without Docker: what `make up`, `make trigger`, `make down` run.
 
 PostgreSQL, a Prefect server with a password, a worker and two stand-in teachers, all on loopback,
-their state in .up/. The deployments of infra/prefect.yaml are registered on it.
+their state in .up/; with `make up BUCKET=NAME` an object store too, where runs go then. The
+deployments of infra/prefect.yaml are registered on it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from arbitrage.errors import ArbitrageError, ConfigError
+from arbitrage.infra.deploy.local.object_store import ObjectStore, object_store
 from arbitrage.infra.deploy.local.postgres import Postgres
 from arbitrage.infra.deploy.local.processes import (
     Background,
     check_port,
     end,
-    free_port,
+    kept_port,
     start,
     wait_for,
 )
@@ -42,6 +44,7 @@ class Stack:
     processes: list[Background]
     environment: dict[str, str]
     ui: str
+    output: str
 
     def save(self, path: Path) -> None:
         """Readable by its owner only: it holds the server's password."""
@@ -55,10 +58,12 @@ class Stack:
             raise ConfigError(f"nothing is up: there is no {path}.", mend="Say: make up")
         data = json.loads(path.read_text("utf-8"))
         found = [Background(**process) for process in data["processes"]]
-        return cls(found, data["environment"], data["ui"])
+        return cls(found, data["environment"], data["ui"], data["output"])
 
 
-def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) -> Stack:
+def up(
+    root: Path, state: Path, *, port: int, database: str, latency_ms: float, bucket: str = ""
+) -> Stack:
     """Start everything and register the deployments; what was started ends where a step fails."""
     file = state / "stack.json"
     if file.exists() and any(process.is_alive() for process in Stack.load(file).processes):
@@ -67,10 +72,12 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
     # Others may pass through it, not look: PostgreSQL, where it runs as another user, does.
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o711)
-    ports = [free_port() for _ in TEACHERS]
-    environment = _environment(root, state, port, ports)
-    (state / "policy.toml").write_text(policy(root, ports), "utf-8")
-    stack = Stack([], environment, f"http://127.0.0.1:{port}")
+    ports = [kept_port(state / "ports.json", name) for name in TEACHERS]
+    store = object_store(state, bucket) if bucket else None
+    output = store.output if store else "runs"
+    environment = _environment(root, state, port, ports) | {"ARBITRAGE_OUTPUT": output}
+    (state / "policy.toml").write_text(policy(root, ports, output), "utf-8")
+    stack = Stack([], environment, f"http://127.0.0.1:{port}", output)
     try:
         if database == "postgres":
             print("starting PostgreSQL", flush=True)
@@ -79,7 +86,7 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
             environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = postgres.url
         else:
             print("SQLite instead of PostgreSQL: fine for a look, it locks under load", flush=True)
-        _start_all(stack, root, state, ports, latency_ms)
+        _start_all(stack, root, state, ports, latency_ms, store=store)
     except BaseException:
         stack.save(file)
         down(state)
@@ -88,7 +95,15 @@ def up(root: Path, state: Path, *, port: int, database: str, latency_ms: float) 
     return stack
 
 
-def _start_all(stack: Stack, root: Path, state: Path, ports: list[int], latency_ms: float) -> None:
+def _start_all(
+    stack: Stack,
+    root: Path,
+    state: Path,
+    ports: list[int],
+    latency_ms: float,
+    *,
+    store: ObjectStore | None,
+) -> None:
     def begin(name: str, command: list[str]) -> tuple[Background, Path]:
         print(f"starting {name}", flush=True)
         log = state / f"{name}.log"
@@ -96,6 +111,12 @@ def _start_all(stack: Stack, root: Path, state: Path, ports: list[int], latency_
         stack.processes.append(process)
         return process, log
 
+    if store is not None:
+        stack.environment.update(store.environment)
+        process, log = begin("object-store", store.command(root))
+        wait_for(f"{store.address}/healthcheck", process, log, _STARTS_WITHIN_S)
+        store.create_bucket()
+        store.write_exports(state / "bucket.env")
     example = root / "examples" / "quickstart"
     tables = ["--prompts", f"{example}/prompts.parquet"]
     tables += ["--recordings", f"{example}/recordings.parquet"]
@@ -152,15 +173,17 @@ def status(state: Path) -> None:
     print(f"dashboard: {stack.ui}")
 
 
-def policy(root: Path, ports: list[int]) -> str:
-    """What the form may reach on this stack: the example's data, runs/, a router, the stand-ins."""
-    read, write = [root / "examples" / "quickstart"], [root / "runs", root / "routers" / "in-use"]
+def policy(root: Path, ports: list[int], output: str = "runs") -> str:
+    """What the form may reach on this stack: the example's data, runs, the stand-ins."""
+    read, write = [str(root / "examples" / "quickstart")], [str(root / "runs")]
+    if output.startswith("s3://"):
+        write.append(output)
     servers = [f"http://127.0.0.1:{port}/v1" for port in ports]
     return "\n".join(
         (
             "# Written by each `make up`. What it may say: docs/operations.md, Policy.",
-            f"read = {json.dumps([str(path) for path in read])}",
-            f"write = {json.dumps([str(path) for path in write])}",
+            f"read = {json.dumps(read)}",
+            f"write = {json.dumps(write)}",
             "[servers]",
             *(f"{json.dumps(server)} = []" for server in servers),
             "",
@@ -188,6 +211,8 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         # connections, or for its database, when it answers 500.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        # By which a run whose machine has died is told from one at work; 30 s is the least.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "arbitrage",
         "DO_NOT_TRACK": "1",
         "ARBITRAGE_HOME": str(root),
@@ -220,6 +245,7 @@ def main() -> None:
     parser.add_argument("do", choices=("up", "trigger", "status", "down"))
     parser.add_argument("--port", type=int, default=4200, help="of the dashboard")
     parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
+    parser.add_argument("--bucket", default="", help="of an object store to start for the runs")
     parser.add_argument("--latency-ms", type=float, default=300.0, help="of a stand-in teacher")
     given = parser.parse_args()
     root = Path.cwd()
@@ -232,9 +258,12 @@ def main() -> None:
                 port=given.port,
                 database=given.database,
                 latency_ms=given.latency_ms,
+                bucket=given.bucket,
             )
             words = stack.environment["PREFECT_API_AUTH_STRING"]
             print(f"\ndashboard: {stack.ui}   it asks for: {words}")
+            if given.bucket:
+                print(f"runs go to {stack.output}; commands reach it after: . .up/bucket.env")
             print("next: make trigger, or in the dashboard Deployments > ad-hoc > Run > Custom run")
         elif given.do == "trigger":
             trigger(root, state)

@@ -14,8 +14,9 @@ import orjson
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError, RunConflictError
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.begin import How, Opened, checked_id, open_local, other_config
+from arbitrage.infra.store.begin import How, Opened, checked_id, finished_how, open_local
 from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.raised import goes_on
 from arbitrage.infra.store.s3.bring import bring_state, is_ahead
 from arbitrage.infra.store.s3.bucket import Bucket, S3Bucket
 from arbitrage.infra.store.s3.lease import Lease
@@ -27,13 +28,20 @@ from arbitrage.infra.store.watch import watched
 logger = logging.getLogger(__name__)
 
 _OWN = ".arbitrage"
-_GROWING = tuple(f"{place}/" for place in layout.GROWING)
+# Uploaded as they grow; or of this machine only.
+_UNTOLD = tuple(f"{place}/" for place in (*layout.GROWING, layout.LOCKS))
 
 
 class Held:
-    """A run in an object store that this process writes: mirror, lease and the way to let go."""
+    """A run in an object store that this process writes: mirror, lease and the way to let go.
 
-    def __init__(self, place: S3Place, bucket: Bucket, config: RunConfig) -> None:
+    Args:
+        superseded: checksum of the manifest it has there, if its budget ended it and it goes on.
+    """
+
+    def __init__(
+        self, place: S3Place, bucket: Bucket, config: RunConfig, superseded: str | None = None
+    ) -> None:
         self.place = place
         self._bucket = bucket
         self._lease = Lease(bucket, place, place.storage.lease_s)
@@ -43,6 +51,7 @@ class Held:
         self._identity = config.identity
         self._ending = ExitStack()
         self._published = False
+        self.superseded = superseded
 
     def open(self, config: RunConfig, decided_from: str | None) -> Opened:
         """Bring the local folder to what is committed, or what it knows beyond, and go on."""
@@ -66,7 +75,11 @@ class Held:
                 self.publish()
                 self.close(kept=True)
                 return opened
+            if self.superseded is not None:
+                self._bucket.delete([self.place.key(layout.MANIFEST)])
             self._tell_differences()
+            if self._log.number:
+                self._mirror.commit()  # or objects would change that the last commit names
             self._mirror.start()
         except BaseException:
             self._ending.close()
@@ -107,7 +120,7 @@ class Held:
         local = [n for kind in (layout.WORK, *layout.PARTS) for n in self._folder.names(kind)]
         for name in sorted(local, key=lambda name: (self._folder / name).stat().st_mtime_ns):
             pieces = committed.get(name, ())
-            if name.startswith(_GROWING) or (
+            if name.startswith(_UNTOLD) or (
                 len(pieces) == 1 and self._folder.entry(name, 0).sha256 == pieces[0].sha256
             ):
                 continue
@@ -130,8 +143,12 @@ def open_s3(
     """Open a run in an object store for writing; as `open_run_folder` says."""
     how, place = foresee_s3(config, run_id, new=new, output=output)
     if how == "finished":
+        _forget_finished(S3Bucket(place), place, config)
         return Opened(place.folder(), how, None, place=place)
-    return Held(place, S3Bucket(place), config).open(config, decided_from)
+    bucket = S3Bucket(place)
+    found = _manifest(bucket, place) if how == "raised" else None
+    superseded = found["sha256"] if found else None
+    return Held(place, bucket, config, superseded).open(config, decided_from)
 
 
 def foresee_s3(
@@ -140,22 +157,39 @@ def foresee_s3(
     """What `open_s3` would do, and with which run. Writes nothing; raises the same."""
     bucket = S3Bucket(output)
     if run_id is None:
-        place = None if new else _unfinished(bucket, output, config)
-        if place is not None:
-            return "continued", place
-        return "new", _fresh(bucket, output, config.run.name)
+        begun = None if new else _begun(bucket, output, config)
+        ended = begun and _manifest(bucket, begun)
+        # One that its budget ended goes on only where it is named.
+        if begun is None or (ended and goes_on(ended)):
+            return "new", _fresh(bucket, output, config.run.name)
+        # With a manifest: killed while what only an unfinished run needs was removed.
+        return ("finished" if ended else "continued"), begun
     place = output / checked_id(run_id)
-    manifest = bucket.get(place.key(layout.MANIFEST))
+    manifest = _manifest(bucket, place)
     started = has_log(bucket, place)
     if new and (manifest or started):
         raise RunConflictError(
             f'the run "{place}" exists already.', mend="Choose another --run-id or leave out --new."
         )
     if manifest:
-        if orjson.loads(manifest.data)["config_identity"] != config.identity:
-            raise other_config(place.name)
-        return "finished", place
+        kept = _started(bucket, place) if goes_on(manifest) else None
+        return finished_how(manifest, config, kept), place
     return ("continued" if started else "new"), place
+
+
+def _manifest(bucket: Bucket, place: S3Place) -> dict[str, Any] | None:
+    found = bucket.get(place.key(layout.MANIFEST))
+    return orjson.loads(found.data) if found else None
+
+
+def _started(bucket: Bucket, place: S3Place) -> Any:
+    """What the run was last started with, as committed; None where nothing is."""
+    log = CommitLog(bucket, place)
+    log.replay()
+    pieces = log.state.files.get(layout.STARTED, ())
+    read = [bucket.get(piece.key, piece.start, piece.bytes) for piece in pieces]
+    data = b"".join(part.data for part in read if part is not None)
+    return orjson.loads(data) if data else None
 
 
 def check_s3_output(output: S3Place) -> str:
@@ -182,14 +216,20 @@ def pointer(output: S3Place, identity: str) -> str:
     return output.key(f"{_OWN}/unfinished-{mark}.json")
 
 
-def _unfinished(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
+def _begun(bucket: Bucket, output: S3Place, config: RunConfig) -> S3Place | None:
     found = bucket.get(pointer(output, config.identity))
     if found is None:
         return None
-    content: dict[str, Any] = orjson.loads(found.data)
-    place = output / content["run_id"]
-    finished = bucket.get(place.key(layout.MANIFEST)) is not None
-    return None if finished else place
+    return output / str(orjson.loads(found.data)["run_id"])
+
+
+def _forget_finished(bucket: Bucket, place: S3Place, config: RunConfig) -> None:
+    """Remove what a kill after the manifest left: the next run of the config is another one."""
+    if _begun(bucket, place.parent, config) == place:
+        manifest = _manifest(bucket, place)
+        if manifest is None or not goes_on(manifest):
+            remove_below(bucket, place.key(f"{layout.WORK}/"))
+        bucket.delete([pointer(place.parent, config.identity)])
 
 
 def _fresh(bucket: Bucket, output: S3Place, name: str) -> S3Place:

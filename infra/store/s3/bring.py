@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import orjson
 
 from arbitrage.errors import DamagedRunError
-from arbitrage.infra.store.files import FileEntry, Folder
+from arbitrage.infra.store.files import FileEntry, Folder, cannot_write
 from arbitrage.infra.store.s3.bucket import Bucket
 from arbitrage.infra.store.s3.log import CommitLog
 from arbitrage.infra.store.s3.outbox import POSITION, Outbox
@@ -58,26 +60,35 @@ def bring_files(bucket: Bucket, place: S3Place, folder: Folder, entries: list[Fi
 
     def bring(entry: FileEntry) -> None:
         path = folder / entry.path
-        if path.is_file() and path.stat().st_size == entry.bytes:
-            return
-        if bring_one(bucket, place, folder, entry.path) != entry.sha256:
-            folder.remove(entry.path)
-            raise damaged(place, entry.path)
+        if not path.is_file() or path.stat().st_size != entry.bytes:
+            bring_one(bucket, place, folder, entry.path, entry.sha256)
 
     _all(bring, entries)
 
 
-def bring_one(bucket: Bucket, place: S3Place, folder: Folder, name: str) -> str | None:
-    """Download one file as it lies in the store; its sha256, or None where there is none."""
+def bring_one(
+    bucket: Bucket, place: S3Place, folder: Folder, name: str, sha256: str | None = None
+) -> bool:
+    """Download one file as it lies in the store; whether there is one.
+
+    With `sha256`, DamagedRunError where it is another file or none, and nothing has its name then.
+    """
     path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp-brought")
-    found = bucket.download(place.key(name), temporary)
-    if found is None:
-        temporary.unlink(missing_ok=True)
-    else:
-        temporary.replace(path)
-    return found
+    # Other processes may bring the same file at the same time.
+    temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = bucket.download(place.key(name), temporary)
+        if sha256 is not None and found != sha256:
+            raise damaged(place, name)
+        if found is not None:
+            temporary.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return found is not None
 
 
 def damaged(place: S3Place, name: str) -> DamagedRunError:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from arbitrage.errors import ArbitrageError, ConfigError, OutputError
 from arbitrage.infra.store.s3.bucket import Bucket, S3Bucket
-from arbitrage.infra.store.s3.place import S3Place, is_s3, parse_s3
+from arbitrage.infra.store.s3.place import S3Place, is_folder_mark, is_s3, parse_s3
 
 
 @contextmanager
@@ -77,14 +77,14 @@ def _download(bucket: Bucket, place: S3Place, path: Path) -> bool:
         return True
     path.unlink(missing_ok=True)
     start = len(place.key(""))
-    names = [key[start:] for key in bucket.names(place.key(""))]
+    found = (key[start:] for key in bucket.names(place.key("")))
+    names = [name for name in found if not is_folder_mark(name)]
     for name in names:
         target = path / name
         if not target.resolve().is_relative_to(path.resolve()):
             raise ConfigError(f'"{place}" holds "{name}", which names no place below it.')
-        if not name.endswith("/"):  # such is a folder to those who make them
-            target.parent.mkdir(parents=True, exist_ok=True)
-            bucket.download(place.key(name), target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        bucket.download(place.key(name), target)
     return bool(names)
 
 

@@ -17,7 +17,7 @@ from arbitrage.infra.store.manifest import read_manifest
 from arbitrage.infra.store.open import FinishedRun
 from arbitrage.infra.store.s3.bring import bring_files, bring_one, damaged
 from arbitrage.infra.store.s3.bucket import S3Bucket
-from arbitrage.infra.store.s3.place import S3Place
+from arbitrage.infra.store.s3.place import S3Place, is_folder_mark
 
 
 class S3FinishedRun(FinishedRun):
@@ -64,12 +64,12 @@ def open_s3_run(place: S3Place) -> S3FinishedRun:
     folder = Folder(place.folder())
     local = folder / layout.MANIFEST
     if not local.is_file() or local.read_bytes() != found.data:
-        if folder.exists(layout.WORK):
+        if folder.exists(layout.WORK) and not local.is_file():
             raise ConfigError(
                 f'"{folder.root}" holds an unfinished run, though the one in "{place}" is whole.',
                 mend="Remove that folder: everything of the run is in the store.",
             )
-        folder.remove(layout.VIEWS, *layout.PARTS)
+        folder.remove(layout.WORK, layout.VIEWS, *layout.PARTS)
         folder.write_bytes(layout.MANIFEST, found.data)
     return S3FinishedRun(place, folder, read_manifest(folder))
 
@@ -86,13 +86,14 @@ def brought_afresh(place: S3Place) -> Iterator[Path]:
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{place.name}.verify-", dir=work) as temporary:
         folder = Folder(Path(temporary))
-        if bring_one(bucket, place, folder, layout.MANIFEST) is not None:
+        if bring_one(bucket, place, folder, layout.MANIFEST):
             names = set(_listed_names(folder))
             start = len(place.key(""))
             for kind in (*layout.PARTS, layout.VIEWS):
                 # What is listed here and not in the manifest is found by verify; what a stale
                 # list lacks is brought all the same.
-                names.update(key[start:] for key in bucket.names(place.key(f"{kind}/")))
+                found = (key[start:] for key in bucket.names(place.key(f"{kind}/")))
+                names.update(name for name in found if not is_folder_mark(name))
             for name in sorted(names):
                 bring_one(bucket, place, folder, name)
         yield folder.root

@@ -22,12 +22,13 @@ from arbitrage.config.storage import Storage
 from arbitrage.errors import ArbitrageError, OutputError, RunConflictError
 from arbitrage.infra.interrupt import stop
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.files import Folder, link_or_copy
 from arbitrage.infra.store.s3.bucket import Bucket
+from arbitrage.infra.store.s3.events import Event
 from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.lease import Lease
 from arbitrage.infra.store.s3.log import CommitLog
-from arbitrage.infra.store.s3.outbox import POSITION, Event, Outbox
+from arbitrage.infra.store.s3.outbox import POSITION, Outbox
 from arbitrage.infra.store.s3.packs import Packable, packed
 from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.s3.state import Change, Piece
@@ -81,9 +82,11 @@ class Mirror:
     def publish(self, manifest: bytes) -> None:
         """Upload what the manifest lists and is not there, then the manifest; the run is whole.
 
+        Where a larger budget could go on with it, what that needs stays committed.
         Raises OutputError; everything stays in the local folder then.
         """
         self._end_threads()
+        kept = self._folder.exists(layout.STARTED)
         content = orjson.loads(manifest)
         entries = [entry for shard in content["shards"] for entry in shard["files"]]
         entries += [entry for view in content["views"].values() for entry in view["files"]]
@@ -91,6 +94,8 @@ class Mirror:
 
         def everything() -> None:
             self._lease.renew()
+            if kept:
+                self._commit()
             self._upload_final([*entries, *texts])
             self._lease.renew()
             if not self._bucket.put(self._place.key(layout.MANIFEST), manifest, new=True):
@@ -102,8 +107,16 @@ class Mirror:
         self._patiently(everything)
         self.check()
         abandon_below(self._bucket, self._place.key(""))
+        if kept:
+            self.outbox.clear()
+            return
         remove_below(self._bucket, self._place.key(f"{layout.WORK}/"))
         self.outbox.remove()
+
+    def commit(self) -> None:
+        """Commit what the outbox holds now, before `start`; raises what failed."""
+        self._patiently(self._commit)
+        self.check()
 
     def close(self) -> None:
         """Upload what is left, unless that has failed already; raises what failed."""
@@ -211,7 +224,7 @@ class Mirror:
             copy.unlink(missing_ok=True)
             try:
                 size = path.stat().st_size
-                copy.hardlink_to(path)
+                link_or_copy(path, copy)
             except FileNotFoundError:
                 continue  # its shard was scored just now
             known = self._log.state.size(name)
@@ -255,8 +268,7 @@ class Mirror:
             if event.copy is not None:
                 event.copy.unlink(missing_ok=True)
         self._waiting = []
-        packs = self._place.key(f"{layout.WORK}/packs/")
-        self._spent += [key for key in unused if key.startswith(packs)]
+        self._spent = [key for key in (*self._spent, *unused) if not self._log.state.uses(key)]
         try:
             self._bucket.delete(self._spent)
         except StorageError as error:

@@ -48,6 +48,15 @@ class S3Place:
         return _work_folder(self.storage) / f"{self.bucket}-{mark}" / self.name
 
 
+def is_folder_mark(name: str) -> bool:
+    """Whether an object, by its name below a place, is what some tools write to show a folder.
+
+    >>> is_folder_mark(""), is_folder_mark("views/"), is_folder_mark("views/a.arrow")
+    (True, True, False)
+    """
+    return not name or name.endswith("/")
+
+
 def is_s3(uri: object) -> bool:
     """Whether a path as a person gives it names an object store.
 

@@ -67,6 +67,10 @@ class State:
     def size(self, name: str) -> int:
         return sum(piece.bytes for piece in self.files.get(name, ()))
 
+    def uses(self, key: str) -> bool:
+        """Whether a file is made of this object."""
+        return self._used[key] > 0
+
     def whole(self) -> list[Change]:
         """Changes that make this state out of nothing."""
         return [

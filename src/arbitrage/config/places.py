@@ -88,16 +88,24 @@ def strays(place: Place, roots: Sequence[Place]) -> Iterator[str]:
         if folder in seen or not os.path.isdir(folder):
             continue
         seen.add(folder)
+        for entry in _entries(folder):
+            if entry.is_symlink():
+                target = os.path.realpath(entry.path)
+                if not any(_is_below(target, real) for real in reals):
+                    yield entry.path
+                else:
+                    waiting.append(target)
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing in one that was removed just now, as folders of runs are."""
+    try:
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    target = os.path.realpath(entry.path)
-                    if not any(_is_below(target, real) for real in reals):
-                        yield entry.path
-                    else:
-                        waiting.append(target)
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _local(roots: Sequence[Place]) -> list[Place]:

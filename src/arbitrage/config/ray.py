@@ -43,22 +43,16 @@ def check_over_processes(config: RunConfig) -> None:
     """A validation error for what does not hold where every shard has a process of its own."""
     if config.run.runner != "ray":
         return
-    if config.run.output.startswith("s3://"):
+    storage, local = config.run.storage, (config.run.ray or RayOptions()).address == "local"
+    shared = storage is not None and storage.work_folder is not None
+    if config.run.output.startswith("s3://") and not (shared or local):
         raise located(
-            f'run.output = "{config.run.output}": with run.runner = "ray" all nodes write one '
-            "folder, so it must be on a file system that they share. Name such a folder, or set "
+            f'run.output = "{config.run.output}" is worked on in a folder, which with run.runner = '
+            '"ray" all nodes write. Set run.storage.work_folder to one that they share, or '
             'run.runner = "threads".',
             ("run", "output"),
             config.run.output,
         )
-    for key in ("budget_usd", "budget_requests", "budget_tokens"):
-        if getattr(config.run, key) is not None:
-            raise located(
-                f'run.{key} is counted in one process, and run.runner = "ray" has many. Leave it '
-                'out, or set run.runner = "threads".',
-                ("run", key),
-                getattr(config.run, key),
-            )
     for index, teacher in enumerate(config.teachers):
         served = teacher.base_url is not None or teacher.base_urls is not None
         if teacher.backend in _IN_PROCESS and not served:

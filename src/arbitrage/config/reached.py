@@ -14,12 +14,23 @@ _ON_THIS_MACHINE = {Reach.COMMAND, Reach.ARGUMENTS, Reach.ENVIRONMENT}
 
 
 def reached(config: RunConfig) -> Iterator[Reached]:
-    """What every section, plug-ins' keys included, reaches.
+    """What every section, plug-ins' keys included, reaches, and the files they name."""
+    yield from named(config)
+    yield from named_in_files(config)
+
+
+def named_in_files(config: RunConfig) -> Iterator[Reached]:
+    """What files name that the config names: opens them, so ask first whether that is allowed."""
+    yield from getattr(config.router.params, "also_reached", lambda _: ())("router")
+
+
+def named(config: RunConfig) -> Iterator[Reached]:
+    """What the config itself names. Opens nothing.
 
     >>> config = RunConfig.model_validate({
     ...     "prompts": {"source": "prompts.parquet"},
     ...     "teachers": [{"name": "a", "backend": "openai", "base_url": "http://a/v1"}]})
-    >>> [f"{item.place}: {item.value}" for item in reached(config)]
+    >>> [f"{item.place}: {item.value}" for item in named(config)]
     ['run.output: runs', 'prompts.source: prompts.parquet', 'teachers.a.base_url: http://a/v1']
     """
     for name in RunConfig.model_fields:
@@ -28,9 +39,7 @@ def reached(config: RunConfig) -> Iterator[Reached]:
             yield from reached_by(section, name)
     for teacher in config.teachers:
         yield from _of_teacher(teacher)
-    router = config.router.params
-    yield from reached_by(router, "router")
-    yield from getattr(router, "also_reached", lambda _: ())("router")
+    yield from reached_by(config.router.params, "router")
     for family, sections in (("filters", config.filter_params), ("views", config.view_params)):
         for name, params in sections.items():
             yield from reached_by(params, f"{family}.{name}")

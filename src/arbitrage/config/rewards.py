@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from arbitrage.config.coherence import objective_measures
 from arbitrage.config.plugins import Strict
 from arbitrage.config.select import Objective
-from arbitrage.reach import Reach
+from arbitrage.reach import Reach, Reached, opening
 
 AUDIT_FORMAT, AUDIT_KIND = 1, "reward-audit"
 
@@ -113,6 +113,7 @@ def read_audits(paths: list[str]) -> dict[str, Any]:
     rewards: list[dict[str, Any]] = []
     hashes = []
     for path in paths:
+        opening(Reached("rewards.audit", Reach.READ, path))
         try:
             data = Path(path).read_bytes()
             content = orjson.loads(data)

@@ -135,6 +135,7 @@ def test_a_worker_asks_again_and_a_server_remembers_leases_as_on_the_local_stack
     for name, value in (
         ("PREFECT_CLIENT_MAX_RETRIES", "7"),
         ("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500"),
+        ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"),
     ):
         assert f'"{name}": "{value}"' in source
         for dockerfile in DOCKERFILES:

@@ -32,6 +32,14 @@ def test_another_process_with_the_same_id_is_left_alone() -> None:
     assert not processes.end(replace(mine, started="Mon Jan  1 00:00:00 2001"))
 
 
+def test_a_shell_in_another_time_zone_finds_the_same_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = processes.Background("me", os.getpid(), processes.start_time(os.getpid()))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert mine.is_alive()
+
+
 def test_one_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = [sys.executable, "-c", "raise SystemExit('no such model')"]
@@ -48,6 +56,18 @@ def test_a_taken_port_is_named_with_the_mend() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} is taken.*make up PORT="):
             processes.check_port(port, "PORT")
+
+
+def test_a_port_is_kept_until_somebody_else_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "ports.json"
+    first = processes.kept_port(file, "teacher")
+    assert processes.kept_port(file, "teacher") == first
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        other = processes.kept_port(file, "teacher")
+    assert other != first
+    assert processes.kept_port(file, "teacher") == other
 
 
 def test_the_stand_in_teacher_says_what_was_recorded_and_admits_what_was_not() -> None:

@@ -13,6 +13,7 @@ from arbitrage.config import TeacherConfig, parse_config
 from arbitrage.config.model import RunSection
 from arbitrage.errors import ConfigError
 from arbitrage.infra.generation.budget import SPENT, Budget
+from arbitrage.infra.generation.meters import Dollars
 from arbitrage.infra.generation.pool import TeacherPool
 from arbitrage.infra.teachers.base import (
     Completion,
@@ -142,6 +143,25 @@ def test_a_cancelled_wait_leaves_nothing_committed():
         return await budget.ask(teacher, REQUEST)
 
     assert asyncio.run(run())
+
+
+def test_a_question_of_another_thread_never_meets_a_request_that_is_half_settled(monkeypatch):
+    """Its share given back and its cost not counted yet, the same money would be spent twice."""
+    budget, teacher = Budget(usd=1.0), Priced([0.5], max_tokens=1)
+    said, cost, asking = [], Dollars.cost, []
+
+    def asked_meanwhile(self, *given):
+        if not asking:
+            ask = lambda: said.append(budget.commit_other({"usd": 0.75}))  # noqa: E731
+            asking.append(threading.Thread(target=ask))
+            asking[0].start()
+            asking[0].join(0.5)  # ends meanwhile only where nothing keeps it out
+        return cost(self, *given)
+
+    monkeypatch.setattr(Dollars, "cost", asked_meanwhile)
+    asyncio.run(budget.ask(teacher, REQUEST))
+    asking[0].join()
+    assert said == [False]
 
 
 @settings(max_examples=50, deadline=None)

@@ -84,15 +84,16 @@ def test_a_stopped_call_gives_back_its_pauses_and_the_next_one_runs(requests_for
         lane, call = _lane(teacher)
         lane._policy = RetryPolicy(base_s=1e6, cap_s=1e6)
         lane.enqueue(call, [requests_for(i) for i in range(3)])
-        await asyncio.sleep(0.05)
-        assert len(lane._pausing) == 3
+        async with asyncio.timeout(60):
+            while len(lane._pausing) < 3:
+                await asyncio.sleep(0.005)
         call.stop(0.0)
         await call.wait()
         assert (call.left, len(lane._pausing)) == (3, 0)
         teacher.error = None
         following = Call(call.sink, asyncio.get_running_loop())
         lane.enqueue(following, [requests_for(9)])
-        await asyncio.wait_for(following.wait(), 2)
+        await asyncio.wait_for(following.wait(), 60)
         return following.counts.succeeded
 
     assert asyncio.run(scenario()) == 1
@@ -148,7 +149,7 @@ def test_a_slot_goes_from_one_call_to_the_next_without_either_waiting(requests_f
         second = Call(_sink(teacher), asyncio.get_running_loop())
         lane.enqueue(first, [requests_for(i) for i in range(4)])
         lane.enqueue(second, [requests_for(i) for i in range(4, 9)])
-        await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), 5)
+        await asyncio.wait_for(asyncio.gather(first.wait(), second.wait()), 60)
         await asyncio.sleep(0)
         counts = (first.counts.succeeded, second.counts.succeeded)
         return counts, lane.endpoints[0].pacer.in_flight, lane._alive, lane._working
@@ -167,11 +168,14 @@ def test_a_slow_sink_holds_no_slot(requests_for):
 
         call = Call(wait, asyncio.get_running_loop())
         lane.enqueue(call, [requests_for(i) for i in range(12)])
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while call.counts.sent < 6 or lane.endpoints[0].pacer.in_flight:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)  # time for a seventh, were there one
         # All six tasks that may be alive wait at the sink, none with the server.
         held = (lane.endpoints[0].pacer.in_flight, lane._alive, call.counts.sent)
         room.set()
-        await asyncio.wait_for(call.wait(), 5)
+        await asyncio.wait_for(call.wait(), 60)
         return held, call.counts.succeeded
 
     held, succeeded = asyncio.run(scenario())

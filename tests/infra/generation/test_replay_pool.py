@@ -41,16 +41,31 @@ def test_a_thousand_replays_from_three_threads_add_up(recorded, requests_for):
     assert sum(c.reasons["t", "generate.missing_recording"] for c in counts) == 100
 
 
+class Noticed(threading.Event):
+    """An event that counts how often somebody has seen it set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Semaphore(0)
+
+    def is_set(self) -> bool:
+        found = super().is_set()
+        if found:
+            self.seen.release()
+        return found
+
+
 def test_replay_stops_between_batches(recorded, requests_for):
-    stop = threading.Event()
+    stop = Noticed()
     finished = []
 
     async def sink(request, completions):
         finished.append(request.prompt_id)
         if len(finished) == 300:
             stop.set()
-            raise_to = threading.Event()
-            raise_to.wait(0.12)  # the caller's thread sees the stop while this batch is in work
+            # Twice by the caller's thread, which after the first time has passed it on.
+            assert stop.seen.acquire(timeout=60)
+            assert stop.seen.acquire(timeout=60)
 
     with TeacherPool([recorded]) as pool, pytest.raises(InterruptedRunError):
         pool.complete([requests_for(i) for i in range(900)], sink, stop)

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbitrage.infra.report.distributions import BINS, MOST_LANGUAGES, distributions
+from arbitrage.infra.report.distributions import distributions
 from arbitrage.infra.report.heat_map import MOST_TEACHERS, heat_map, left_out
 from arbitrage.infra.report.histograms import histogram, said
 from arbitrage.infra.report.measured import route_draws
 from arbitrage.infra.report.palette import cividis, contrast, ink_on
+from arbitrage.infra.report.scales import BINS, MOST_LANGUAGES
 from arbitrage.infra.report.svg import image
 from arbitrage.infra.store.files import Folder
 

@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from arbitrage.infra.report.fears import Judged, fear_of
+from arbitrage.infra.report.feared import fear_of
+from arbitrage.infra.report.fears import Judged
 from arbitrage.infra.report.profile import Profile, markdown_profile
 
 PASS, MTLD, TOXICITY = "language_id.match", "lexical_diversity.mtld", "toxicity.toxicity"

@@ -10,6 +10,7 @@ from arbitrage.infra.report.outcome import Outcome
 
 def manifest(**changes: Any) -> dict[str, Any]:
     whole = {
+        "run_id": "r",
         "totals": {"requested": 900, "kept": 812, "failed": 0, "cost_usd": 0.498},
         "config": {"run": {"max_failed_share": 0.01}},
         "counts": {"cells": []},
@@ -47,7 +48,7 @@ def test_a_spent_budget_is_a_shortfall() -> None:
     (said,) = Outcome.of(budget).shortfalls
     assert said == (
         "budget: run.budget_usd = 0.5 is spent (0.4980 USD): 3 of 900 requested candidates were "
-        f"not asked for ({SPENT})"
+        f"not asked for ({SPENT}); run id r with a larger one goes on"
     )
 
 

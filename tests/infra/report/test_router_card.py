@@ -50,7 +50,7 @@ def card(*rankings: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_a_sure_lead_is_said_with_its_size_on_one_line() -> None:
     turkish = ranking("tr", line("aya", 0.8, 0.0, None), line("gemma", 0.6, 0.2, 0.12))
     assert (
-        "| `tr` | `aya` | 0.8 | `aya` over `gemma` by 0.2 [0.12, 0.3] | **sure** | 300 |"
+        "| `tr` Turkish | `aya` | 0.8 | `aya` over `gemma` by 0.2 [0.12, 0.3] | **sure** | 300 |"
         in render_router_card(card(turkish))
     )
 
@@ -60,7 +60,7 @@ def test_what_is_not_separable_is_named_and_the_cheaper_one_is_what_to_take() ->
         "tr", line("aya", 0.8, 0.0, None), line("gemma", 0.79, 0.01, -0.05), choice="gemma"
     )
     page = render_router_card(card(turkish))
-    assert "| `tr` | `gemma` | 0.79 | `aya` over `gemma` by 0.01 [-0.05, 0.11] |" in page
+    assert "| `tr` Turkish | `gemma` | 0.79 | `aya` over `gemma` by 0.01 [-0.05, 0.11] |" in page
     assert "not separable: `aya` and `gemma`" in page
 
 
@@ -68,7 +68,7 @@ def test_all_languages_together_come_last_and_a_single_teacher_is_no_contest() -
     page = render_ranking(
         [ranking("all", line("aya", 0.5, 0, None)), ranking("tr", line("aya", 0.8, 0, None))]
     )
-    assert page.index("| `tr` |") < page.index("| `all` |")
+    assert page.index("| `tr` Turkish |") < page.index("| `all` |")
     assert "the only one rated" in page
 
 
@@ -89,3 +89,23 @@ def test_circles_and_variants_are_there_where_there_are_any() -> None:
     )
     assert "surely a circle, which no ranking shows: `a` beats `b` beats `c` beats `a`" in page
     assert "| `m` | `th` | `m-int4` | `m-bf16` | -0.2 [-0.3, -0.1] | **sure** |" in page
+
+
+def test_a_card_says_to_whom_the_router_sends_a_language_and_what_that_earns() -> None:
+    turkish = ranking("tr", line("aya", 0.8, 0.0, None))
+    own = {"mean_reward": 0.82, "ci95": [0.8, 0.84]}
+    gain = {"difference": 0.03, "ci95": [0.01, 0.05], "p": 0.001, "p_holm": 0.002}
+    row = own | {"vs_fixed": {"difference": 0.03, "ci95": [0.01, 0.05]}}
+    row["per_language"] = {"tr": own | {"vs_fixed": gain}}
+    metrics = {"n_prompts": 300, "split": "5 folds by prompt", "routers": {"learned": row}}
+    routes = {"tr": {"aya": 0.75, "gemma": 0.25}, "sw": {"aya": 1.0}}
+    page = render_router_card(card(turkish, routes=routes, metrics=metrics))
+    assert (
+        "| `tr` Turkish | `aya` 75%, `gemma` 25% | 0.82 [0.8, 0.84] | +0.03 [0.01, 0.05] "
+        "| **sure** |" in page
+    )
+    assert "| `sw` Swahili | `aya` 100% |  |  |  |" in page
+
+
+def test_a_card_from_before_routes_were_written_is_rendered_all_the_same() -> None:
+    assert "sends its prompts" not in render_router_card(card(ranking("tr", line("a", 1, 0, None))))

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from arbitrage.infra.report.separation import FEWEST_PROMPTS, student, told_apart
+from arbitrage.infra.report.ratios import Ratios
+from arbitrage.infra.report.separation import FEWEST_PROMPTS, student
+from arbitrage.infra.report.separation import told_apart as told_apart_by
+
+
+def told_apart(sums: np.ndarray, counts: np.ndarray, kinds: np.ndarray, seed: int) -> np.ndarray:
+    """By what each prompt has, [prompts, measures, teachers]."""
+    prompts, measures, teachers = sums.shape
+    ratios = Ratios(measures * teachers)
+    ratios.add(sums.reshape(prompts, -1), counts.reshape(prompts, -1))
+    columns = np.arange(measures * teachers).reshape(measures, teachers)
+    return told_apart_by(ratios, columns, kinds, seed)
 
 
 def shares(*passes: int, prompts: int) -> tuple[np.ndarray, np.ndarray]:

@@ -145,6 +145,44 @@ def test_an_in_place_decision_that_was_killed_before_it_was_ready_changes_nothin
     assert verify_run(finished).ok
 
 
+def test_a_reader_that_comes_as_an_in_place_decision_ends_has_nothing_to_finish(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(finished)
+    folder.write_bytes(".staged/ready", b"beside")
+    acquire = RunLock.acquire
+
+    def after_its_process(self: RunLock) -> None:
+        folder.remove(".staged")  # the last thing that one does before it lets go of the lock
+        acquire(self)
+
+    monkeypatch.setattr(RunLock, "acquire", after_its_process)
+    assert open_run(finished).shards
+    assert not (finished / ".lock").exists()
+
+
+def test_a_manifest_is_there_throughout_an_in_place_decision(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = []
+    removing = Folder.remove
+
+    def told(self: Folder, *names: str) -> None:
+        gone.extend(name for name in names if self.root == finished)
+        removing(self, *names)
+
+    monkeypatch.setattr(Folder, "remove", told)
+    redecide(finished, overrides=STRICTER, in_place=True)
+    assert "candidates" in gone
+    assert "manifest.json" not in gone
+
+
+def test_views_that_a_decision_in_place_leaves_out_are_gone(finished: Path) -> None:
+    redecide(finished, overrides=["views={}"], in_place=True)
+    assert verify_run(finished).problems == []
+    assert not open_run(finished).manifest["views"]
+
+
 def test_two_decisions_in_place_exclude_each_other(finished: Path) -> None:
     lock = RunLock(Folder(finished))
     lock.acquire()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from memory_bucket import MemoryBucket
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError, OutputError, RunConflictError
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.begin import check_output, find_unfinished, foresee, open_run_folder
+from arbitrage.infra.store.s3 import begin as in_store
+from arbitrage.infra.store.s3.place import parse_s3
 
 
 @pytest.fixture
@@ -48,6 +52,38 @@ def test_the_latest_unfinished_run_of_the_same_config_is_continued(config: RunCo
     how, path = begin(config)
     assert how == "continued"
     assert path.name in {"a", "b"}
+
+
+def test_a_run_that_was_killed_after_its_manifest_is_finished_and_not_done_again(
+    config: RunConfig, pristine: Path
+) -> None:
+    _, path = begin(config, "x")
+    shutil.copy(pristine / layout.MANIFEST, path)
+    assert foresee(config) == ("finished", path)
+    with closing(open_run_folder(config)) as opened:
+        assert (opened.how, opened.path) == ("finished", path)
+    assert not (path / layout.WORK).exists()
+    assert begin(config)[0] == "new"
+
+
+def test_so_is_one_in_a_store(
+    run_configs: ModuleType,
+    small_data: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket, work = MemoryBucket(), {"work_folder": str(tmp_path)}
+    monkeypatch.setattr(in_store, "S3Bucket", lambda _place: bucket)
+    config = run_configs.parsed(small_data, run__output="s3://bucket/runs", run__storage=work)
+    place = parse_s3("s3://bucket/runs/x")
+    bucket.put(in_store.pointer(place.parent, config.identity), b'{"run_id": "x"}')
+    bucket.put(place.key(f"{layout.WORK}/head.json"), b"{}")
+    bucket.put(place.key(layout.MANIFEST), b"{}")
+    assert foresee(config) == ("finished", place)
+    with closing(open_run_folder(config)) as opened:
+        assert (opened.how, opened.place) == ("finished", place)
+    assert list(bucket.objects) == [place.key(layout.MANIFEST)]
+    assert foresee(config)[0] == "new"
 
 
 def test_what_is_foreseen_is_what_happens(config: RunConfig) -> None:
@@ -144,8 +180,9 @@ def test_a_file_in_the_way_of_the_output_is_named(config: RunConfig, tmp_path: P
     (tmp_path / "runs").write_text("in the way")
     with pytest.raises(OutputError, match='runs" is a file'):
         check_output(config)
-    with pytest.raises(OutputError, match="cannot be written"):
-        begin(config)
+    for run_id in (None, "x"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            begin(config, run_id)
 
 
 def test_an_output_in_another_cloud_is_refused_with_the_way_out(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
 from pathlib import Path
 
 import orjson
 import pytest
+from memory_bucket import MemoryBucket
 
 from arbitrage.errors import DamagedRunError, RunConflictError
 from arbitrage.infra.store.files import Folder
-from arbitrage.infra.store.s3.bucket import Read
 from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.lease import Lease
 from arbitrage.infra.store.s3.log import CommitLog
@@ -19,47 +19,6 @@ from arbitrage.infra.store.s3.place import S3Place
 from arbitrage.infra.store.s3.state import Change, Piece
 
 PLACE = S3Place("bucket", "runs/one")
-
-
-class MemoryBucket:
-    """Objects in memory. `refuses`: whether a conditional put of a key that is there fails."""
-
-    def __init__(self, *, refuses: bool = True) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.refuses = refuses
-        self.lost_answers = 0
-        self.age_s = 0.0
-
-    def get(self, key: str, start: int = 0, size: int | None = None) -> Read | None:
-        data = self.objects.get(key)
-        if data is None:
-            return None
-        return Read(data[start : len(data) if size is None else start + size], self.age_s)
-
-    def put(self, key: str, data: bytes, *, new: bool = False) -> bool:
-        if new and self.refuses and key in self.objects:
-            return self.objects[key] == data
-        self.objects[key] = data
-        if self.lost_answers:
-            self.lost_answers -= 1
-            raise StorageError("no answer", mend="", passing=True)
-        return True
-
-    def upload(self, key: str, path: Path, sha256: str, *, new: bool = False) -> bool:
-        return self.put(key, path.read_bytes(), new=new)
-
-    def download(self, key: str, path: Path) -> str | None:
-        raise NotImplementedError
-
-    def names(self, prefix: str) -> Iterator[str]:
-        return iter([key for key in self.objects if key.startswith(prefix)])
-
-    def delete(self, keys: Iterable[str]) -> None:
-        for key in list(keys):
-            self.objects.pop(key, None)
-
-    def abandon(self, prefix: str) -> int:
-        return 0
 
 
 def put(name: str) -> list[Change]:
@@ -184,3 +143,24 @@ def test_a_writer_that_slept_through_its_lease_leaves_the_files_of_another_alone
     with pytest.raises(RunConflictError, match="is being written by process 1 on elsewhere"):
         mirror._upload_final([entry])
     assert bucket.objects[key] == b"theirs"
+
+
+def test_what_grows_is_mirrored_where_the_file_system_knows_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    bucket = MemoryBucket()
+    lease = Lease(bucket, PLACE, 30.0, settle_s=0.0)
+    lease.acquire()
+    folder = Folder(tmp_path / "one")
+    folder.make()
+    segment = folder / "unfinished/journal/00000/00000.frames"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(b"group")
+    mirror = Mirror(folder, PLACE, bucket, log_of(bucket), lease)
+    mirror.outbox.open()
+    mirror.close()
+    assert log_of(bucket).state.size("unfinished/journal/00000/00000.frames") == 5

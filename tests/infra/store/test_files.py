@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -69,6 +70,20 @@ def test_leftovers_of_a_killed_writer_are_no_files_and_can_be_removed(tmp_path: 
     assert len(list((tmp_path / "prompts").iterdir())) == 1
 
 
+def test_a_folder_that_a_killed_writer_left_is_no_part_of_the_run_and_can_be_removed(
+    tmp_path: Path,
+) -> None:
+    """As a view is written: whole, in a folder beside its own."""
+    folder = Folder(tmp_path)
+    folder.write_bytes("views/sft/state.json", b"{}")
+    for leftover in ("views/sft.tmp-deadbeef", "views/sft.tmp-deadbeef-old"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "state.json").write_bytes(b"half")
+    assert folder.names("views") == ["views/sft/state.json"]
+    folder.remove_temporaries()
+    assert [path.name for path in (tmp_path / "views").iterdir()] == ["sft"]
+
+
 def test_a_folder_removed_while_files_are_listed_is_absent(tmp_path: Path) -> None:
     """As a shard's journal is, once it is scored, while the mirror looks for what has grown."""
     folder = Folder(tmp_path)
@@ -97,3 +112,28 @@ def test_an_output_below_a_file_is_refused_with_the_mend(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"run\.output"):
         Folder(tmp_path / "file" / "runs").make()
+
+
+def test_a_folder_that_another_process_removes_at_the_same_time_is_gone_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two commands do that find a run finished whose work folder a kill has left."""
+    folder = Folder(tmp_path)
+    folder.write_bytes("unfinished/journal/00000/00000.frames", b"x")
+    folder.write_bytes("unfinished/run.json", b"{}")
+    removing = shutil.rmtree
+
+    def beside_another(path: Path) -> None:
+        monkeypatch.setattr(shutil, "rmtree", removing)
+        (path / "run.json").unlink()
+        raise FileNotFoundError(path / "run.json")
+
+    monkeypatch.setattr(shutil, "rmtree", beside_another)
+    folder.remove("unfinished")
+    assert not folder.exists("unfinished")
+
+
+def test_a_write_below_a_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Folder(tmp_path / "file").write_bytes("a.json", b"{}")

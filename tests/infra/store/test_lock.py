@@ -21,7 +21,7 @@ from arbitrage.infra.store.lock import RunLock
 lock = RunLock(Folder(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+
 import pytest
 
+from arbitrage.errors import OutputError
+from arbitrage.infra.generation.usage import TeacherUsage
 from arbitrage.infra.store.usage import UsageLog, read_usage, spent
 from arbitrage.infra.teachers.base import Completion, Request, Sample, Usage
 
@@ -87,3 +92,27 @@ def test_two_processes_that_begin_together_write_two_segments(tmp_path, monkeypa
     _record(tmp_path, 2)
     monkeypatch.undo()
     assert read_usage(tmp_path)["a"]["requests"] == 3
+
+
+def test_what_a_full_disk_tore_is_counted_once_there_is_room_again(tmp_path):
+    log = UsageLog(tmp_path)
+    log.record(_request(), _answer())
+    (segment,) = tmp_path.glob("*.jsonl")
+    room = segment.stat().st_size + 9
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        log.add("b", TeacherUsage(requests=1))
+        with pytest.raises(OutputError, match="make room"):
+            log.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    log.add("c", TeacherUsage(requests=1))
+    log.close()
+    assert {name: used["requests"] for name, used in read_usage(tmp_path).items()} == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+    }

@@ -52,7 +52,7 @@ def config(tmp_path: Path, record: Path) -> Callable[..., RunConfig]:
 
     def make(teachers: dict[str, dict[str, Any]], **sections: Any) -> RunConfig:
         common = {"backend": "vllm", "command": FAKE, "dead_after_s": 0.5, "max_retries": 20}
-        own = {"log_folder": str(tmp_path / "logs"), "startup_timeout_s": 30, "stop_grace_s": 5}
+        own = {"log_folder": str(tmp_path / "logs"), "startup_timeout_s": 200, "stop_grace_s": 5}
         listed = []
         for name, keys in teachers.items():
             arguments = ["--record", str(record), *keys.pop("faults", [])]

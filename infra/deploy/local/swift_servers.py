@@ -1,12 +1,15 @@
-"""OpenStack Swift with its S3 API on free ports of this machine; run by the Python of .venv-s3.
+"""OpenStack Swift with its S3 API on loopback; run by the Python of .venv-s3, which has it.
 
-    .venv-s3/bin/python tests/s3/swift_servers.py FOLDER
+    .venv-s3/bin/python infra/deploy/local/swift_servers.py FOLDER [--port PORT]
 
-Prints the address once it answers, and ends, with its servers, when its standard input does.
+Prints its address once it answers. Without a port it takes a free one and ends, with its servers,
+when its standard input does; with one it runs until it is ended. What FOLDER holds from before is
+served again. The user is test:tester, its secret is in AWS_SECRET_ACCESS_KEY (default: testing).
 """
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import os
 import signal
@@ -52,7 +55,7 @@ account_autocreate = true
 error_suppression_limit = 1000000000
 [filter:tempauth]
 use = egg:swift#tempauth
-user_test_tester = testing .admin
+user_test_tester = {secret} .admin
 [filter:s3api]
 use = egg:swift#s3api
 location = us-east-1
@@ -73,33 +76,40 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def write_files(folder: Path) -> int:
-    """Rings and configs; returns the proxy's port."""
-    from swift.common.ring import RingBuilder  # type: ignore[import-not-found]
+def write_files(folder: Path, port: int) -> None:
+    """Rings and configs; `port` is the proxy's."""
+    # Late, so that --help needs none of it.
+    from swift.common.ring import RingBuilder  # type: ignore[import-not-found]  # noqa: PLC0415
 
     user = getpass.getuser()
-    (folder / "devices" / "d1").mkdir(parents=True)
+    (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
     (folder / "swift.conf").write_text(
         "[swift-hash]\nswift_hash_path_prefix = a\nswift_hash_path_suffix = b\n"
         "[storage-policy:0]\nname = one\ndefault = yes\n"
     )
     for kind in KINDS:
-        port = free_port()
+        its_port = free_port()
         builder = RingBuilder(4, 1, 1)
-        device = {"id": 0, "region": 1, "zone": 1, "ip": "127.0.0.1", "port": port}
+        device = {"id": 0, "region": 1, "zone": 1, "ip": "127.0.0.1", "port": its_port}
         builder.add_dev({**device, "device": "d1", "weight": 1, "meta": ""})
         builder.rebalance()
         builder.get_ring().save(str(folder / f"{kind}.ring.gz"))
-        text = STORAGE.format(port=port, user=user, folder=folder, kind=kind)
+        text = STORAGE.format(port=its_port, user=user, folder=folder, kind=kind)
         (folder / f"{kind}-server.conf").write_text(text)
-    port = free_port()
-    text = PROXY.format(port=port, user=user, folder=folder, pipeline=PIPELINE)
+    text = PROXY.format(
+        port=port,
+        user=user,
+        folder=folder,
+        pipeline=PIPELINE,
+        secret=os.environ.get("AWS_SECRET_ACCESS_KEY", "testing"),
+    )
     known = {"tempauth", "s3api", "slo"}
     for name in PIPELINE.split():
         if name not in known:
             text += f"[filter:{name}]\nuse = egg:swift#{name}\n"
-    (folder / "proxy-server.conf").write_text(text)
-    return port
+    config = folder / "proxy-server.conf"
+    config.touch(mode=0o600)
+    config.write_text(text)
 
 
 def start(folder: Path) -> list[subprocess.Popen[bytes]]:
@@ -111,7 +121,7 @@ def start(folder: Path) -> list[subprocess.Popen[bytes]]:
         log = (folder / f"{kind}.log").open("wb")
         config = folder / f"{kind}-server.conf"
         started.append(
-            subprocess.Popen(
+            subprocess.Popen(  # noqa: S603 (our own commands)
                 [sys.executable, script, config, "-v"],
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -127,7 +137,7 @@ def wait_until_it_answers(address: str, servers: list[subprocess.Popen[bytes]]) 
         if any(server.poll() is not None for server in servers):
             raise SystemExit("a Swift server ended by itself")
         try:
-            with urllib.request.urlopen(f"{address}/healthcheck", timeout=5):
+            with urllib.request.urlopen(f"{address}/healthcheck", timeout=5):  # noqa: S310
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
@@ -137,15 +147,24 @@ def wait_until_it_answers(address: str, servers: list[subprocess.Popen[bytes]]) 
 def main() -> None:
     # Without this a suite that runs out of time, ended by `timeout`, would leave the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--port", type=int)
+    given = parser.parse_args()
+    folder: Path = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    port = write_files(folder)
+    port = given.port or free_port()
+    write_files(folder, port)
     address = f"http://127.0.0.1:{port}"
     servers = start(folder)
     try:
         wait_until_it_answers(address, servers)
         print(address, flush=True)
-        sys.stdin.read()
+        if given.port is None:
+            sys.stdin.read()
+        else:
+            for server in servers:
+                server.wait()
     finally:
         for server in servers:
             server.kill()
