@@ -85,7 +85,7 @@ KINDS: dict[str, Callable[..., Model]] = {
     "nearest": NearestModel.fit,
     "cluster": ClusterModel.fit,
 }
-# Of `learned`, 2: embeddings beside words.
+# Of `learned`, 2: embeddings beside words; 3: likeness to landmarks.
 VERSIONS = {"fixed": 1, "learned": 3, "nearest": 1, "cluster": 1}
 
 

@@ -199,12 +199,9 @@ def fit_learned(
         means = PooledMeans.of(tags, log.rewards, borrowed=np.inf)
     if weighing.trusted != "learned":
         return _without_features(log, means, temperature, head, weighing)
-    weights = np.zeros((design.width, len(log.teachers)), np.float32)
     words, near = weighing.parts
     settings = [Setting(*setting) for setting in weighing.settings]
-    for one in settings if words else ():
-        weights += _weights(log, design, means, one, head)
-    weights *= np.float32(words / len(settings))
+    weights = np.float32(words) * _weights(log, design, means, settings, head)
     averaged = [Alike(penalty, int(size)) for penalty, size in weighing.alike]
     points, left = likeness.points(design.counts), residual(log.rewards, means.rows(tags))
     alike = np.float32(near) * fit_alike(likeness, points, left, averaged)
@@ -237,21 +234,29 @@ def _constant(rewards: Matrix) -> bool:
 
 
 def _weights(
-    log: RewardLog, design: Design, means: PooledMeans, setting: Setting, head: Head
+    log: RewardLog, design: Design, means: PooledMeans, settings: Sequence[Setting], head: Head
 ) -> Single:
-    scale = design.scale(setting.paired_share, setting.dense_share)
+    """float32 [width, n_teachers]: the mean of the head's weights at each of the settings."""
     base = means.rows(log.prompts.languages)
-    if design.matrix is not None:
-        scaled = design.matrix * scale
-        return fit_head(head, scaled, log.rewards, base, setting.penalty) * scale[:, None]
+    total = np.zeros((design.width, len(log.teachers)), np.float32)
+    if design.matrix is not None and (head != "reward" or len(log) <= design.width):
+        for setting in settings:
+            scale = design.scale(setting.paired_share, setting.dense_share)
+            scaled = design.matrix * scale
+            fitted = fit_head(head, scaled, log.rewards, base, setting.penalty)
+            total += fitted * scale[:, None]
+        return total / np.float32(len(settings))
     gram = np.zeros((design.width, design.width), np.float32)
-    right = np.zeros((design.width, len(log.teachers)), np.float32)
+    right = np.zeros(total.shape, np.float32)
     for start, part in design.chunks():
         rows = slice(start, start + len(part))
         gram += part.T @ part
         right += part.T @ residual(log.rewards[rows], base[rows])
-    solved = solve_normal(gram * scale[:, None] * scale, right * scale[:, None], setting.penalty)
-    return solved * scale[:, None]
+    for setting in settings:
+        scale = design.scale(setting.paired_share, setting.dense_share)
+        scaled = gram * scale[:, None] * scale
+        total += solve_normal(scaled, right * scale[:, None], setting.penalty) * scale[:, None]
+    return total / np.float32(len(settings))
 
 
 def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:

@@ -41,7 +41,7 @@ def test_prompts_of_one_kind_are_more_alike_than_those_of_two(size: int) -> None
     assert alike[:4, :4].min() > alike[:4, 4:].max()
 
 
-def test_a_prompt_is_placed_by_itself_and_one_without_known_words_at_no_place() -> None:
+def test_a_prompt_is_placed_by_itself_and_one_without_known_words_gains_something_finite() -> None:
     likeness = Likeness.of(counted((RIVERS + SUMS) * 9))
     texts = [RIVERS[0], "", "zzz", SUMS[1]]
     together = likeness.points(counted(texts))
