@@ -54,7 +54,9 @@ def test_a_calibration_puts_a_router_in_use_that_a_run_takes_and_a_second_one_ma
     assert rewards.group_by("drawn").len().sort("drawn").rows() == [("chosen", 40), ("random", 40)]
     place = Path(data["router"]["artefact"])
     card = (place / "card.md").read_text(encoding="utf-8")
-    assert "| `ja` | `alpha` | 1 | `alpha` over `beta` by 1 [1, 1] | **sure** |" in card
+    japanese = "| `ja` Japanese | `alpha` | 1 | `alpha` over `beta` by 1 [1, 1] |"
+    assert f"{japanese} not separable: `alpha` and `beta` | 4 |" in card
+    assert "| `ja` Japanese | `alpha` 100% |" in card
     assert "**It is in use**" in card
     assert not (folder / "pool.arrow").exists()
 
