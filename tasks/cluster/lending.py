@@ -130,6 +130,6 @@ class RemoteLender:
     def _gone(self, error: Exception) -> ArbitrageError:
         return ArbitrageError(
             "the process that lends out the run's budget is gone: "
-            f"{str(error).strip().splitlines()[0]}",
+            f"{(str(error).strip() or repr(error)).splitlines()[0]}",
             mend="Run the same command again: what was answered and spent is kept.",
         )

@@ -51,7 +51,7 @@ class TwoNodes:
         return self._ask(f"kill {node}")
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=300)
 
     def _ask(self, command: str) -> Any:
         assert self._process.stdin is not None
