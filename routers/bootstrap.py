@@ -107,19 +107,3 @@ def holm(values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(found))
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return [float(value) for value in corrected]
-
-
-def benjamini_hochberg(values: Sequence[float]) -> list[float]:
-    """p-values corrected so that the expected share of false findings stays below the level.
-
-    Source: Benjamini and Hochberg 1995.
-
-    >>> benjamini_hochberg([0.01, 0.04, 0.03])
-    [0.03, 0.04, 0.04]
-    """
-    found = np.asarray(values, dtype=np.float64)
-    order = np.argsort(found, kind="stable")
-    steps = found[order] * len(found) / np.arange(1, len(found) + 1)
-    corrected = np.empty(len(found))
-    corrected[order] = np.minimum(1.0, np.minimum.accumulate(steps[::-1])[::-1])
-    return [float(value) for value in corrected]

@@ -6,13 +6,16 @@ import logging
 import threading
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from arbitrage.answers import Use
-from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.store.files import cannot_write, write_all
+
+if TYPE_CHECKING:  # it imports the store in its turn
+    from arbitrage.infra.generation.purse import Purse
 
 log = logging.getLogger(__name__)
 

@@ -49,11 +49,15 @@ def test_the_default_id_is_name_and_utc_time(config: RunConfig) -> None:
 
 
 def test_the_latest_unfinished_run_of_the_same_config_is_continued(config: RunConfig) -> None:
-    first, second = begin(config, "a"), begin(config, "b")
-    assert first[0] == second[0] == "new"
+    for hour, name in enumerate(("a", "c", "b")):  # the latest is neither the first nor the last
+        how, path = begin(config, name)
+        assert how == "new"
+        mark = path / layout.STARTED
+        started = orjson.loads(mark.read_bytes())
+        assert isinstance(started["started_at"], str)
+        mark.write_bytes(orjson.dumps({**started, "started_at": f"2026-11-21T0{hour}:00:00+00:00"}))
     how, path = begin(config)
-    assert how == "continued"
-    assert path.name in {"a", "b"}
+    assert (how, path.name) == ("continued", "b")
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_and_not_done_again(
