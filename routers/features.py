@@ -64,14 +64,6 @@ class Counts:
     values: NDArray[np.float64]
     size: int
 
-    def part(self, rows: NDArray[np.int64]) -> Counts:
-        """Those of some rows, given in ascending order."""
-        place = np.full(self.size, -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        own = place[self.rows]
-        kept = own >= 0
-        return Counts(own[kept], self.bins[kept], self.paired[kept], self.values[kept], len(rows))
-
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
