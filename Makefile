@@ -114,8 +114,8 @@ test-browser: $(BROWSER)/.installed ## Chromium fills the form of a real Prefect
 
 browser: $(BROWSER)/.installed ## what drives the Chromium of this machine, in .venv-browser (0.2 GB)
 
-test-ray: $(RAY)/.installed ## runs over two raylets on this machine, one killed in mid-run
-	@$(ENV) PYTHONDONTWRITEBYTECODE= $(RAY)/bin/python -m pytest -rs -m ray tests/cluster
+test-ray: $(RAY)/.installed ## runs over two raylets on this machine, one killed in mid-run; after `make s3` into a bucket too
+	@$(ENV) PYTHONDONTWRITEBYTECODE= ARBITRAGE_TEST_S3="$$PWD/$(S3)" $(RAY)/bin/python -m pytest -rs -m ray tests/cluster
 
 ray: $(RAY)/.installed ## Ray and prefect-ray in .venv-ray (Linux x86-64, two minutes, 0.4 GB)
 

@@ -12,9 +12,9 @@ Every draw has its own labels in every fold. A gain is over `fixed` with all lab
 of the board; its share is of the gain of the learned router with all labels.
 
 Intervals: 95 %, Student's t over draws (of the labels, on the same prompts and folds). What the
-prompts of the board add to that stands in the last table: the final gain's bootstrap interval.
+prompts of the board add to that, stands in its last row: the final gain's bootstrap interval.
 
-Example: OMP_NUM_THREADS=1 python benches/learning_curve.py --data ../data --plot docs/curve.svg
+Example: OMP_NUM_THREADS=1 python benches/learning_curve.py --data ../data --board lcb --draws 6
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""What the learned router gains with fewer labelled prompts, with two answers, and against cost.
+"""What the learned router gains with two answers, and against cost.
 
 The boards and their folds are those of benches/routing.py (--data as there); one fit a fold serves
-all three tables.
+both tables. With fewer labels: benches/learning_curve.py.
 
-- labels: share of the final gain over `fixed` reached with so many labelled prompts, drawn at
-  random, or chosen in rounds by `routers.choosing.choose`: 250 balanced over languages, then where
-  the router fitted so far expects teachers to differ most. `fixed`, and what is gained over it, are
-  those of all labels. Languages weigh as they stand in the board.
 - answers: mean of the best of k answers by k teachers: the k of the best expected reward, and the
   k best of the language.
 - cost: mean reward and mean cost where lambda x cost is taken off, for the router and for the best
@@ -28,14 +24,12 @@ import numpy as np
 from routing import BOARDS, BY_TASK, modulo
 
 from arbitrage.routers.bootstrap import resampled
-from arbitrage.routers.choosing import choose, disagreement
 from arbitrage.routers.evaluation import FOLDS, earned_by
 from arbitrage.routers.fitting import fit_learned
 from arbitrage.routers.folds import grouped_folds
 from arbitrage.routers.pooling import Matrix, PooledMeans
 from arbitrage.routers.reward_log import RewardLog
 
-SIZES = (250, 500, 1000, 2500)
 LAMBDAS = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008)
 
 
@@ -49,42 +43,18 @@ class Earned:
     def put(self, name: str, rows: Any, rewards: Matrix) -> None:
         self.values[name][rows] = rewards
 
-    def over(self, name: str, other: str, share_of: str | None = None) -> tuple[str, str]:
-        """Mean difference, or its share of another's, with its paired 95 % interval."""
-        names = [name, other, *([share_of] if share_of else [])]
-        table = np.column_stack([self.values[one] for one in names])
+    def over(self, name: str, other: str) -> tuple[str, str]:
+        """Mean difference with its paired 95 % interval."""
+        table = np.column_stack([self.values[name], self.values[other]])
         there = np.flatnonzero(~np.isnan(table).any(axis=1))
         draws = resampled(table[there], [self.log.groups[row] for row in there])
         mean = table[there].mean(axis=0)
-        if share_of:
-            gain, whole = (draws.means[:, column] - draws.means[:, 1] for column in (0, 2))
-            shares = np.divide(gain, whole, out=np.full_like(gain, np.nan), where=whole > 0)
-            return f"{(mean[0] - mean[1]) / (mean[2] - mean[1]):.0%}", said(draws.interval(shares))
         gap = draws.means[:, 0] - draws.means[:, 1]
         return f"{mean[0] - mean[1]:+.4f}", said(draws.interval(gap))
 
 
 def said(bounds: tuple[float, float] | None) -> str:
     return "-" if bounds is None else f"[{bounds[0]:+.3f}, {bounds[1]:+.3f}]"
-
-
-def labelled(log: RewardLog, test: RewardLog, seed: int) -> dict[str, Matrix]:
-    """Rewards on `test` of routers fitted on some prompts of `log`: "random 250", "chosen 250"."""
-    found: dict[str, Matrix] = {}
-    order = np.random.default_rng(seed).permutation(len(log))
-    tags = log.prompts.languages
-    done, apart = np.zeros(len(log), np.bool_), None
-    for size in SIZES:
-        if size > len(log):
-            break
-        model = fit_learned(log.part(np.sort(order[:size])), seed=seed)
-        found[f"random {size:,}"] = earned_by(model.expected(test.prompts), test)
-        more = size - int(done.sum())
-        done[choose(tags, apart, more, seed=seed, labelled=done)] = True
-        model = fit_learned(log.part(np.flatnonzero(done)), seed=seed)
-        found[f"chosen {size:,}"] = earned_by(model.expected(test.prompts), test)
-        apart = disagreement(model.expected(log.prompts))
-    return found
 
 
 def best_of(log: RewardLog, chosen: Any) -> Matrix:
@@ -106,7 +76,7 @@ def billions(teacher: str) -> float:
     return float(found[1])
 
 
-def tried(name: str, log: RewardLog, seeds: int) -> list[dict[str, Any]]:
+def tried(name: str, log: RewardLog) -> list[dict[str, Any]]:
     folds = modulo(log) if name in BY_TASK else grouped_folds(log.groups, FOLDS, 0)
     earned, spent = Earned(log), Earned(log)
     priced = name == "llmrouter"
@@ -128,22 +98,11 @@ def tried(name: str, log: RewardLog, seeds: int) -> list[dict[str, Any]]:
                 key = f"{who} {weight:g}"
                 earned.put(key, rows, test.rewards[np.arange(len(rows)), chosen])
                 spent.put(key, rows, costs[chosen])
-        tries = [labelled(known, test, seed) for seed in range(seeds)]
-        for key in tries[0]:
-            earned.put(key, rows, np.mean([one[key] for one in tries], axis=0))
     return tables(name, earned, spent)
 
 
 def tables(name: str, earned: Earned, spent: Earned) -> list[dict[str, Any]]:
     lines: list[tuple[str, str, tuple[str, str]]] = []
-    for size in SIZES:
-        for how in ("random", "chosen"):
-            if f"{how} {size:,}" in earned.values:
-                share = earned.over(f"{how} {size:,}", "fixed", "learned")
-                lines.append((f"{how} {size:,} labels", "share of the gain", share))
-        if f"chosen {size:,}" in earned.values:
-            lead = earned.over(f"chosen {size:,}", f"random {size:,}")
-            lines.append((f"chosen {size:,} labels", "over random", lead))
     lines.append(("all labels", "over fixed", earned.over("learned", "fixed")))
     for k in (2, 3):
         for measure, other in (("over fixed's", f"fixed {k}"), ("over one answer", "learned")):
@@ -161,15 +120,12 @@ def main() -> None:
     options = measured.parser(__doc__)
     options.add_argument("--data", type=Path, required=True, metavar="DIR")
     options.add_argument("--board", action="append", choices=BOARDS, help="only this; repeatable")
-    options.add_argument("--seeds", type=int, default=1, help="draws of labels, averaged")
     given = options.parse_args()
     where = measured.machine()
     rows: list[dict[str, Any]] = []
     for name in given.board or ("lcb", "llmrouter"):
         log = BOARDS[name](given.data)
-        rows += tried(
-            name, log.part(np.arange(0, len(log), 10)) if given.quick else log, given.seeds
-        )
+        rows += tried(name, log.part(np.arange(0, len(log), 10)) if given.quick else log)
     measured.show(where, rows, {}, as_json=given.json)
 
 

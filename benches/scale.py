@@ -136,12 +136,12 @@ def finished(
     step("of publish: report.html", lambda: render_report(run.folder.root, run.manifest))
     step("dashboard", lambda: shown(run.folder.root, run.manifest, uri))
     step("profile", lambda: Profile.of(run.folder.root))
-    last = run.table("prompts", shards - 1)["prompt_id"][0].as_py()
-    step("explain", lambda: explain_prompt(uri, last))
     found = step("verify", lambda: verify_run(uri))
     assert found.problems == [], found.problems[:3]
     assert found.total("prompts") == shards * of
     step("count candidates", lambda: open_run(uri).candidates.select("kept").collect())
+    last = run.table("prompts", shards - 1)["prompt_id"][0].as_py()
+    step("explain", lambda: explain_prompt(uri, last))
     size = (run.folder / "manifest.json").stat().st_size
     seen["(manifest.json)"] = {"cpu_s": 0.0, "mib": round(size / 2**20, 1)}
     size = (run.folder / "report.html").stat().st_size

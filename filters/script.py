@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import ClassVar, cast
 
+import langcodes
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from arbitrage.fears import Fear
 from arbitrage.filters.base import Batch, Filter, FilterParams, Scores, register
-from arbitrage.languages import language_facts
+from arbitrage.languages import base_language, language_facts
 from arbitrage.scripts import letters_of
 
 # ISO 15924 codes that stand for more than one script, or for a style of one, as Unicode names them.
@@ -31,19 +32,21 @@ _WRITTEN_IN = {
 def expected_letters(tag: str) -> NDArray[np.bool_] | None:
     """`letters_of` the scripts a language is written in; None where they are not known.
 
-    A script in the tag comes before the table of languages.
+    A script in the tag comes before the one its region implies, and that before the language's.
 
-    >>> [bool(expected_letters(tag)[ord("Д")]) for tag in ("sr", "sr-Latn", "uz-Cyrl")]
-    [True, False, True]
+    >>> [bool(expected_letters(tag)[ord("Д")]) for tag in ("sr", "sr-Latn", "sr-ME", "uz-Cyrl")]
+    [True, False, False, True]
     """
     named = [part for part in tag.split("-")[1:] if len(part) == 4 and part.isalpha()]
     facts = language_facts(tag)
     if named:
         code = named[0].title()
-    elif facts is not None:
+    elif facts is None:
+        return None
+    elif tag == base_language(tag):
         code = facts.script
     else:
-        return None
+        code = langcodes.Language.get(tag).maximize().script or facts.script
     return letters_of(*_WRITTEN_IN.get(code, (code,)))
 
 
@@ -55,7 +58,7 @@ class ScriptParams(FilterParams):
     max_share: float | None = Field(None, ge=0, le=1, description="Most share of a kept text.")
 
 
-@register("script", version=1)
+@register("script", version=2)
 class Script(Filter):
     """Measures which share of the letters is in the scripts of the wanted language.
 
@@ -64,8 +67,9 @@ class Script(Filter):
     Reads: texts; languages.
     Writes: `script.share`, float32 [n].
     Score: 0 to 1, the share of letters; digits, punctuation, signs, combining marks and letters of
-        no script are not counted. A script in the tag decides (sr-Latn, uz-Cyrl), else the
-        language's default one. Japanese takes kana and Han, Korean Hangul alone.
+        no script are not counted. A script in the tag decides (sr-Latn, uz-Cyrl), else the one
+        that a region implies (pa-PK is Arabic), else the language's. Japanese takes kana and Han,
+        Korean Hangul alone.
     Rejects: wrong_script (`min_share`), max_share.
     Abstains: on texts with fewer than `shortest_letters` letters, and where neither the tag nor the
         table says the script.

@@ -43,7 +43,7 @@ def fold(text: str, language: str) -> str:
     ('dış iş', "it isn't")
     """
     if base_language(language) in _TWO_LETTERS_I:
-        text = text.replace("İ", "i").replace("I", "ı")
+        text = text.replace("İ", "i").replace("I\u0307", "i").replace("I", "ı")
     return text.replace("’", "'").replace("\u00ad", "").lower()
 
 

@@ -25,7 +25,8 @@ _ITEM = re.compile(r"\s*(?:[-+*•·●▪|#>]|\d{1,3}[.)、:]|[^\W\d_][.)]\s)")
 # "3." is an item that never came, and half a character a text cut between two bytes.
 _BARE_NUMBER = re.compile(r"\s*\d{1,3}[.)、]\s*")
 _UNDECODED = "\ufffd"
-_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
+# A line with backticks further on is code in one line and opens no block.
+_FENCE = re.compile(r"^[ \t]*```[^`\n]*$", re.MULTILINE)
 # What data, formulas, markup and table rows end with.
 _NO_PROSE = ("}", "]", ">", "|", "$")
 _CLOSING = frozenset("\"'*_`|")
@@ -74,7 +75,7 @@ def ends_open(text: str, language: str) -> float:
         return 1.0
     if not lines:
         return np.nan
-    if _FENCE.match(lines[-1]) or ends(lines[-1], language):
+    if lines[-1].lstrip().startswith("```") or ends(lines[-1], language):
         return 0.0
     if _BARE_NUMBER.fullmatch(lines[-1]):
         return 1.0
@@ -105,7 +106,7 @@ class TruncationParams(FilterParams):
     )
 
 
-@register("truncation", version=1)
+@register("truncation", version=2)
 class Truncation(Filter):
     """Says whether each text was cut at the limit of tokens or ends in mid-sentence.
 

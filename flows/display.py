@@ -71,7 +71,7 @@ def _lines(console: Console, done: threading.Event) -> None:
 def _bar(console: Console, done: threading.Event) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("starting", total=None)
+        bar = progress.add_task(describe(Snapshot()), total=None)
         while not done.wait(_REFRESH_S):
             snapshot = board.read()
             progress.update(

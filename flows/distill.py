@@ -64,6 +64,7 @@ def distill(config: RunConfig, run_id: str | None = None, new: bool = False) -> 
     """
     guard(config, run_id)
     board.reset()
+    board.enter("opening the run folder")
     opened = open_run_folder(config, run_id, new=new)
     uri = str(opened.path)
     if opened.how == "finished":

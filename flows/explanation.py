@@ -43,24 +43,32 @@ class Explanation:
 
 
 def explain_prompt(run: str | Path, prompt_id: str) -> Explanation:
-    """Collect what a finished run holds of one prompt; UnknownNameError where it holds nothing."""
+    """Collect what a finished run holds of one prompt; UnknownNameError where it holds nothing.
+
+    Its shard is found by the ids of all prompts, and then only that shard is read, and all of the
+    graveyard, where the same prompt may lie again: given twice, it was asked once.
+    """
     opened = open_run(run)
     wanted = pl.col("prompt_id") == prompt_id
+    shard = opened.shard_of(prompt_id)
 
-    def rows(frame: pl.LazyFrame) -> list[dict[str, Any]]:
-        return frame.filter(wanted).collect().to_dicts()
+    def rows(kind: str) -> list[dict[str, Any]]:
+        if shard is None:
+            return []
+        return pl.DataFrame(opened.table(kind, shard)).filter(wanted).to_dicts()
 
-    prompts, buried = rows(opened.prompts), rows(opened.graveyard)
+    prompts = rows("prompts")
+    buried = opened.graveyard.filter(wanted).collect(engine="streaming").to_dicts()
     if not prompts and not buried:
         known = opened.prompts.select("prompt_id").head(1000).collect()["prompt_id"].to_list()
         error = unknown_name("prompt of this run", prompt_id, known)
         raise type(error)(error.what, mend=f"Its prompts are in {run}/prompts.")
-    routes = rows(opened.routes)
+    routes = rows("routes")
     return Explanation(
         prompt_id=prompt_id,
         prompt=prompts[0] if prompts else None,
         route=routes[0] if routes else None,
-        candidates=rows(opened.candidates),
+        candidates=rows("candidates"),
         buried=buried,
     )
 

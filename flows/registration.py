@@ -7,7 +7,6 @@ brought up to date first; `prefect deploy --all` does the rest. May be run again
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from arbitrage.errors import ConfigError
+from arbitrage.flows.patience import ServerAwayError, call, patiently
 from arbitrage.flows.silent_runs import crash_silent_runs
 from arbitrage.tasks.limits import limit_name
 from arbitrage.tasks.states import SHORTFALL
@@ -34,8 +34,18 @@ _BAD_ENDS = ("Failed", "Crashed", "TimedOut", SHORTFALL)
 
 
 def register(file: Path) -> None:
-    """Register everything; says what, one line each."""
+    """Register everything; says what, one line each.
+
+    A server that is slow to answer is waited for (`patiently`); ServerAwayError after that.
+    """
     content = yaml.safe_load(file.read_text("utf-8"))
+    patiently(lambda: _prepare(content), "pools, limits, automations")
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    patiently(lambda: call([*command, "--prefect-file", str(file)]), "deployments")
+
+
+def _prepare(content: dict[str, Any]) -> None:
+    """Make what deployments need, or bring it up to date."""
     with get_client(sync_client=True) as client:
         for pool in pools(content):
             make_pool(client, pool)
@@ -45,10 +55,6 @@ def register(file: Path) -> None:
             print(f"global concurrency limit {name}: {slots} shards at a time")
         notify(client, os.environ.get(NOTIFY, ""))
         crash_silent_runs(client)
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run([*command, "--prefect-file", str(file)], check=False)  # noqa: S603
-    if done.returncode:
-        raise ConfigError(f"`prefect deploy --all` ended with {done.returncode}: see above.")
 
 
 def pools(content: dict[str, Any]) -> list[str]:
@@ -132,7 +138,7 @@ def main() -> None:
     """Register the file named on the command line."""
     try:
         register(Path(sys.argv[1]))
-    except ConfigError as error:
+    except (ConfigError, ServerAwayError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 from urllib.error import URLError
@@ -26,13 +26,17 @@ from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.teachers.processes import free_port
 
 _STARTED_WITHIN_S = 120.0
+_SILENT: Callable[[str], object] = lambda _: None  # noqa: E731 - a default
 _AUTH_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 
 
 @contextmanager
-def prefect_api() -> Iterator[None]:
-    """A reachable Prefect API: the one the settings name, else a temporary server."""
+def prefect_api(tell: Callable[[str], object] = _SILENT) -> Iterator[None]:
+    """A reachable Prefect API: the one the settings name, else a temporary server.
+
+    `tell` is called with a sentence about what takes a while.
+    """
     from prefect.settings import (  # noqa: PLC0415 (slow)
         PREFECT_API_URL,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -40,9 +44,11 @@ def prefect_api() -> Iterator[None]:
     )
 
     if PREFECT_API_URL.value():
+        tell("asking the Prefect server that PREFECT_API_URL names")
         _check_configured(PREFECT_API_URL.value())
         yield
         return
+    tell("starting a Prefect server for this run alone")
     with (
         tempfile.TemporaryFile() as log,
         _server(log) as url,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 class Snapshot:
     """Counters at one moment. `stage` is the step under way, in words."""
 
-    stage: str = "starting"
+    stage: str = "starting the flow"
     shards: int = 0
     shards_scored: int = 0
     shards_decided: int = 0

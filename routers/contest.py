@@ -151,7 +151,7 @@ def _surely_below(found: Evaluation, apart: NDArray[np.float64]) -> list[str]:
         draws = resampled(differences, groups, replicates=_REPLICATES, tests=len(known))
         if draws.groups >= 2:
             tried.append(tag)
-            values.append(two_sided(draws.means[:, 0]))
+            values.append(two_sided(draws.means[:, 0], draws.groups))
             means.append(float(apart[rows].mean()))
     corrected = holm(values) if values else []
     return [

@@ -226,7 +226,7 @@ def _against(draws: Resampled, difference: float, drawn: Matrix) -> dict[str, An
     return {
         "difference": float(difference),
         "ci95": draws.interval(drawn),
-        "p": two_sided(drawn) if there else None,
+        "p": two_sided(drawn, draws.groups) if there else None,
     }
 
 

@@ -20,8 +20,6 @@ from arbitrage.routers.reward_log import RewardLog
 Predict = Callable[[PromptBatch], Matrix]
 Policy = Callable[[RewardLog, int], Predict]
 
-BASELINES = ("uniform", "best_single", "fixed", "nearest", "cluster")
-
 
 def uniform(log: RewardLog, seed: int) -> Predict:
     """No preference: its reward is the mean over the teachers."""

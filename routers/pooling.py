@@ -44,11 +44,15 @@ class PooledMeans:
         with one ratio of variances for all teachers).
 
         Args:
-            rewards: float64 [n_prompts, n_teachers], NaN where missing; every column has one.
+            rewards: float64 [n_prompts, n_teachers], NaN where missing; a teacher without any is
+                -inf everywhere.
             borrowed: pseudo-prompts; 0 = each language alone, inf = all alike.
         """
         names = np.array(tags)
-        overall = np.nanmean(rewards, axis=0)
+        there = ~np.isnan(rewards)
+        overall = np.full(rewards.shape[1], -np.inf)
+        sums = np.where(there, rewards, 0.0).sum(axis=0)
+        np.divide(sums, there.sum(axis=0), out=overall, where=there.any(axis=0))
         in_family = np.array([family_of(tag) for tag in tags])
         families = {
             str(name): _shrunk(rewards[in_family == name], overall, borrowed)
@@ -90,7 +94,7 @@ def _shrunk(own: Matrix, towards: Matrix, borrowed: float) -> Matrix:
         return towards.copy()
     there = ~np.isnan(own)
     count = there.sum(axis=0)
-    total = np.where(there, own, 0.0).sum(axis=0) + borrowed * towards
+    total = np.where(there, own, 0.0).sum(axis=0) + (borrowed * towards if borrowed else 0.0)
     means: Matrix = np.where(count + borrowed > 0, total / np.maximum(count + borrowed, 1e-9), 0)
     return np.where((count == 0) & (borrowed == 0), towards, means)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ from arbitrage.routers.models import Model
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
 
 EARLIER = "earlier"
+# How many of those that were in use before are kept.
+KEPT = 10
+_log = logging.getLogger(__name__)
+
 PAGE = "card.md"
 # Two pools may have the very same arrays.
 _WHAT_IT_IS = ("sha256", "kind", "teachers", "settings")
@@ -69,7 +75,8 @@ def promote(new: Path, place: Path) -> Path | None:
     The arrays get a name of their own and the card is renamed over the old one last, so that a
     reader finds the old artefact or the new one, whole, also through a kill. The one replaced is
     copied to place/earlier/NUMBER-CHECKSUM first: a folder that is itself an artefact. Where `new`
-    is in use already nothing happens. None then, and where nothing was in use.
+    is in use already nothing happens. None then, and where nothing was in use. Of the earlier ones
+    the latest `KEPT` stay.
 
     Raises RouterError where either artefact is damaged; OutputError.
     """
@@ -98,6 +105,7 @@ def promote(new: Path, place: Path) -> Path | None:
             f'the artefact "{place}" cannot be replaced: {error.strerror or error}.',
             mend="Make room or mend permissions; what was in use still is.",
         ) from error
+    _prune(place, str(card["sha256"]))
     return kept
 
 
@@ -164,6 +172,23 @@ def _keep(place: Path, card: Mapping[str, Any]) -> Path:
     own = {key: value for key, value in card.items() if key != "arrays"}
     _write(folder / CARD, orjson.dumps(own, option=orjson.OPT_INDENT_2))
     return folder
+
+
+def _prune(place: Path, in_use: str) -> None:
+    """Remove the earlier artefacts before the latest `KEPT`, and what an interrupted removal left;
+    never one that is in use again. What cannot be removed is said: the promotion stands."""
+    kept = {folder.name for folder in earlier_artefacts(place)[-KEPT:]}
+    for folder in sorted((place / EARLIER).glob("[0-9]*")):
+        if folder.name >= min(kept, default=""):
+            return
+        card = folder / CARD
+        if card.exists() and read_card(folder)["sha256"] == in_use:
+            continue
+        try:
+            card.unlink(missing_ok=True)  # from here on it is no artefact, also if this is killed
+            shutil.rmtree(folder)
+        except OSError as error:
+            _log.warning('the earlier artefact "%s" cannot be removed: %s', folder, error)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.routers.bootstrap import resampled
+from arbitrage.routers.bootstrap import FEWEST_GROUPS, resampled
 from arbitrage.routers.elo import elo_ratings
 from arbitrage.routers.pooling import Matrix
 from arbitrage.routers.reward_log import RewardLog
@@ -34,7 +34,8 @@ class Ranked:
         behind: mean reward of the leader less its own, over prompts that both have; behind_ci95.
         strength, strength_ci95: Bradley-Terry, natural logarithm, mean 0 over the teachers.
         elo, elo_range: mean over 100 orders of the matches, and the middle 95 % of the orders.
-        separable: whether it is behind the leader for certain: the interval of `behind` above 0.
+        separable: whether it is behind the leader for certain: the interval of `behind` above 0,
+            on six prompts (or groups) at least.
     """
 
     teacher: str
@@ -115,7 +116,8 @@ def _ranked(
         behind = rewards[both, leader] - rewards[both, column]
         mean_ci = _interval(rewards[own, column], log, own, seed)
         behind_ci = _interval(behind, log, both, seed) if column != leader else None
-        certain = behind_ci is not None and behind_ci[0] > 0
+        enough = len({log.groups[row] for row in np.flatnonzero(both).tolist()}) >= FEWEST_GROUPS
+        certain = enough and behind_ci is not None and behind_ci[0] > 0
         bounds = None
         if len(set(log.groups)) > 1:
             low, high = np.percentile(replicas[:, column], [2.5, 97.5])

@@ -92,7 +92,11 @@ def _of_model(log: RewardLog, model: str, names: list[str], seed: int) -> list[V
                 draws = resampled(differences, groups, replicates=1000, seed=seed, tests=tests)
                 measured.append((name, tag, apart[rows], draws))
     tested = [n for n, (*_, draws) in enumerate(measured) if draws.groups > 1]
-    values = holm([two_sided(measured[n][3].means[:, 0]) for n in tested]) if tested else []
+    values = (
+        holm([two_sided(measured[n][3].means[:, 0], measured[n][3].groups) for n in tested])
+        if tested
+        else []
+    )
     corrected = dict(zip(tested, values, strict=True))
     found = []
     for number, (name, tag, apart, draws) in enumerate(measured):

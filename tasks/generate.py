@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -98,6 +99,9 @@ def shared_teachers(run: Run, processes: int = 1, lent: Budget | None = None) ->
         if run.uri not in _opened:
             budget = lent or Budget.of(run.config.run, spent_before(run))
             pool = TeacherPool(divided(run.config.teachers, processes), budget=budget)
+            # What is imported by now outlives the run; each full collection that looked through it
+            # would stop the teachers' loop for 100 ms.
+            gc.freeze()
             usage = UsageLog(run.folder / layout.USAGE)
             _opened[run.uri] = Teachers(pool, usage, Purse(usage, budget), budget)
         return _opened[run.uri]
@@ -138,6 +142,8 @@ def open_teachers(uri: str) -> Iterator[None]:
     finally:
         with _lock:
             teachers = _opened.pop(uri, None)
+            if teachers is not None and not _opened:
+                gc.unfreeze()
         if teachers is not None:
             try:
                 teachers.pool.close()

@@ -116,7 +116,7 @@ def test_set_overrides_by_dotted_key_list_index_and_name() -> None:
         ],
     )
     assert (config.run.samples, config.run.name) == (4, "nightly")
-    assert config.teacher("b").max_concurrency == 3
+    assert [t.max_concurrency for t in config.teachers if t.name == "b"] == [3]
     assert config.filter_params["length"].thresholds() == {"min_words": 7.0}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,13 +120,13 @@ def _calibrate(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
     from arbitrage.infra.interrupt import stopping_on_signals
 
     with stopping_on_signals():
-        say.print("starting Prefect", highlight=False)
+        say.print("loading Prefect", highlight=False)
         from arbitrage.flows.calibrate import calibrate as calibrating
         from arbitrage.flows.display import showing_progress
         from arbitrage.flows.server import prefect_api
 
         try:
-            with prefect_api(), showing_progress(say):
+            with prefect_api(partial(say.print, highlight=False)), showing_progress(say):
                 calibrating(config, run_id=run_id, new=new)
         except (InterruptedRunError, KeyboardInterrupt):
             raise InterruptedRunError(

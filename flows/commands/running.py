@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,14 +138,14 @@ def show_run(path: Path | S3Place) -> dict[str, Any]:
 def _distill(say: Console, config: RunConfig, run_id: str, new: bool) -> None:
     # From here on a signal is a request, not an exception inside whatever Prefect is just doing.
     with stopping_on_signals():
-        say.print("starting Prefect", highlight=False)
+        say.print("loading Prefect", highlight=False)
         from arbitrage.flows.display import showing_progress
         from arbitrage.flows.distill import distill
         from arbitrage.flows.server import prefect_api
         from arbitrage.infra.generation.death import AllTeachersDeadError
 
         try:
-            with prefect_api(), showing_progress(say):
+            with prefect_api(partial(say.print, highlight=False)), showing_progress(say):
                 distill(config, run_id=run_id, new=new)
         except (InterruptedRunError, KeyboardInterrupt):
             raise InterruptedRunError(

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -259,8 +260,10 @@ class TeacherPool:
         for call in list(self._calls):
             call.fail(InterruptedRunError("the pool of teachers was closed."))
             await call.settled()
-        for lane in self._lanes.values():
-            await lane.close()
+        # All of them, also where one cannot be closed: a server may run for each.
+        async with AsyncExitStack() as closing:
+            for lane in self._lanes.values():
+                closing.push_async_callback(lane.close)
 
     def __enter__(self) -> TeacherPool:
         return self

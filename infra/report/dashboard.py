@@ -182,4 +182,4 @@ def _bounded(rows: Sequence[Row]) -> tuple[list[Row], str]:
     if len(rows) <= MOST_ROWS:
         return list(rows), ""
     kept = [*rows[: MOST_ROWS - 1], rows[-1]]
-    return kept, f"; {len(kept)} of {len(rows):,} rows, all are in report.html"
+    return kept, f"; {len(kept)} of {len(rows):,} rows, all are in manifest.json"

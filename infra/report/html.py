@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from arbitrage.infra.report.continued import continued_sentences
+from arbitrage.infra.report.cut import MOST_MEASURES, Cut, first
 from arbitrage.infra.report.distributions import distributions, objective_of
 from arbitrage.infra.report.drops import drops
 from arbitrage.infra.report.escaping import plain
@@ -39,19 +40,25 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         manifest: its content where manifest.json is not written yet; by default read from `run`.
 
     Everything shown is escaped, and text of models and prompts is isolated from the page's writing
-    direction. Counts missing in the manifest are recounted from the files.
+    direction. Counts missing in the manifest are recounted from the files. Of many languages,
+    teachers, measures and shards those of most requests, or the first, are shown, and that is said.
     """
     run = Path(run)
     manifest = read_facts(run) if manifest is None else manifest
     facts = run_facts(manifest, None if manifest.get("counts") else count_run(run))
+    cut = Cut.of(facts.counts)
     draws = route_draws(run)
+    profile = Profile.of(run)
     return _template().render(
         facts=facts,
+        cut=cut.said,
         total=facts.counts.total(),
         unroutable=facts.counts.unroutable_total,
-        rows=list(rows(facts.counts, subtotals=len(facts.counts.teachers) > 1)),
-        profile=Profile.of(run),
-        limits=manifest.get("limits", []),
+        unrouted=first(list(facts.counts.unroutable.items())),
+        rows=cut.rows(rows(facts.counts, subtotals=len(facts.counts.teachers) > 1)),
+        profile=cut.profile(profile),
+        more_measures=max(0, len(profile.measures) - MOST_MEASURES),
+        limits=first(manifest.get("limits", [])),
         continued=continued_sentences(manifest),
         planned=planned_rows(manifest),
         drops=drops(facts.counts),
@@ -66,11 +73,11 @@ def render_report(run: Path, manifest: Mapping[str, Any] | None = None) -> str:
         shards=shard_files(manifest),
         view_files=view_files(manifest),
         not_listed=not_listed(manifest),
-        unknown=unknown_sentences(manifest),
+        unknown=first(unknown_sentences(manifest)),
         rewards=reward_rows(manifest),
         models=model_rows(manifest),
         warnings=reward_sentences(manifest),
-        samples=samples(run),
+        samples=[item for item in samples(run) if item.language in cut.languages],
     )
 
 

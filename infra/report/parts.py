@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 # Of a hundred shards of 30 prompts, or of one of 10,000, much the same is in memory.
-_BYTES_AT_ONCE = 32 * 2**20
+_BYTES_AT_ONCE = 8 * 2**20
 _FILES_AT_ONCE = 100
 
 

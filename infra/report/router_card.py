@@ -59,8 +59,10 @@ def _languages(rankings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield ""
     yield "The lead is the best mean reward less the second best over prompts that "
     yield 'both answered, with its 95 % interval. "Not separable" means that the interval of the '
-    yield "XX language is judged for itself: of twenty "
-    yield 'that are "sure", one may be so by chance.'
+    yield "leader's lead over the teachers named includes 0, or stands on fewer than six prompts: "
+    yield "any of them may be as good, and the cheapest is taken where costs are known (with fewer "
+    yield "than 30 prompts none that is surely behind over all languages). Each language is judged "
+    yield 'for itself: of twenty that are "sure", one may be so by chance.'
     yield ""
 
 
@@ -101,7 +103,7 @@ def _does(card: Mapping[str, Any]) -> Iterator[str]:
     own = rows.get(card["kind"], {}).get("per_language", {})
     yield "## What this router does in each language"
     yield ""
-    yield "| language | sends its prompts to | mean reward, held out | over the best teacher | |"
+    yield "| language | sends its prompts to | reward, held out | over the best one | how sure |"
     yield "|---|---|---|---|---|"
     for tag in sorted(routes):
         sent = ", ".join(f"{code(name)} {share:.0%}" for name, share in routes[tag].items())
@@ -112,7 +114,7 @@ def _does(card: Mapping[str, Any]) -> Iterator[str]:
             cells[3] = f"{over['difference']:+.3g} {_interval(over['ci95'])}"
             corrected = over.get("p_holm")
             sure = corrected is not None and corrected < _SURE
-            cells[4] = "**sure**" if sure else "not separable"
+            cells[4] = "**sure**" if sure else "may be chance"
         yield f"| {' | '.join(cell.strip() for cell in cells)} |"
     yield ""
     yield "Sent: the labelled prompts themselves, costs left out. A language with few prompts "

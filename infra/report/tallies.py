@@ -48,7 +48,8 @@ class Tally:
     @property
     def few(self) -> tuple[Values, Values]:
         """Sums and counts of each prompt, in the order of their ids, where they are few."""
-        order = pl.concat(self._ids).arg_sort().to_numpy()
+        ids = [one for some in self._ids for one in some.to_list()]
+        order = sorted(range(len(ids)), key=ids.__getitem__)
         sums, counts = (np.concatenate(parts) for parts in zip(*self._rows, strict=True))
         return sums[order], counts[order]
 

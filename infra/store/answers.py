@@ -6,17 +6,20 @@ import logging
 import threading
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xxhash
 
 from arbitrage.answers import Use
-from arbitrage.infra.generation.purse import Purse
 from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.store.files import cannot_write, write_all
 
+if TYPE_CHECKING:  # it imports the store in its turn
+    from arbitrage.infra.generation.purse import Purse
+
 log = logging.getLogger(__name__)
 
-_SUFFIX = ".lines"
+SUFFIX = ".lines"
 
 
 class AnswerJournal:
@@ -77,13 +80,13 @@ class AnswerJournal:
 
     def _open(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
-        number = len(list(self._folder.glob(f"*{_SUFFIX}")))
-        return FileIO(self._folder / f"{number:05d}{_SUFFIX}", "x")
+        number = len(list(self._folder.glob(f"*{SUFFIX}")))
+        return FileIO(self._folder / f"{number:05d}{SUFFIX}", "x")
 
     def _read(self) -> dict[str, bytes]:
         if self._known is None:
             self._known = {}
-            for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            for path in sorted(self._folder.glob(f"*{SUFFIX}")):
                 self._take_in(path)
         return self._known
 

@@ -94,12 +94,16 @@ def open_calibration(
     folder.make()
     lock = RunLock(folder)
     lock.acquire()
-    begun = _started(path) or {
-        "identity": identity,
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    # Addresses and limits may differ from the first time: the newest count.
-    folder.write_json(STARTED, {**begun, "config": config.resolved()})
+    try:
+        begun = _started(path) or {
+            "identity": identity,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        # Addresses and limits may differ from the first time: the newest count.
+        folder.write_json(STARTED, {**begun, "config": config.resolved()})
+    except BaseException:
+        lock.release()
+        raise
     return Calibration(path, how, lock)
 
 

@@ -31,7 +31,11 @@ class RunLock:
                 mend="Wait for it, stop it, or start another run with --new.",
             ) from None
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC)}
-        self._folder.write_json(HOLDER, holder)
+        try:
+            self._folder.write_json(HOLDER, holder)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         # Removed while still held: whoever opens the name afterwards locks a new file.

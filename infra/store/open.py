@@ -116,15 +116,26 @@ class FinishedRun:
         self.bring([layout.part(kind, shard)])
         return self.folder.read_table(layout.part(kind, shard))
 
+    def shard_of(self, prompt_id: str) -> int | None:
+        """The shard that holds all there is of a routed prompt; None where it was never routed."""
+        found = (
+            self._scan("prompts", part="part")
+            .filter(pl.col("prompt_id") == prompt_id)
+            .select(pl.col("part").str.extract(r"part-(\d+)\.arrow$").cast(pl.Int64))
+            .collect(engine="streaming")["part"]
+        )
+        return int(found[0]) if len(found) else None
+
     def failure_details(self, shard: int) -> pa.Table:
         """candidate_id and detail of the shard's failed candidates, from its graveyard."""
         graveyard = self.table("graveyard", shard).select(["candidate_id", "detail"])
         return graveyard.filter(pc.is_valid(graveyard["candidate_id"]))
 
-    def _scan(self, kind: str) -> pl.LazyFrame:
+    def _scan(self, kind: str, part: str | None = None) -> pl.LazyFrame:
+        """All files of a kind; with the path of its file for each row, in a column of this name."""
         names = [layout.part(kind, shard) for shard in range(self.shards)]
         self.bring(names)
-        return pl.scan_ipc([self.folder / name for name in names])
+        return pl.scan_ipc([self.folder / name for name in names], include_file_paths=part)
 
 
 def open_run(path: str | Path | S3Place) -> FinishedRun:

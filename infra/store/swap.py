@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 from pathlib import Path
 
 from arbitrage.errors import RunConflictError
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import Folder, sync_folder
+from arbitrage.infra.store.answers import SUFFIX as ANSWERS
+from arbitrage.infra.store.files import Folder, link_or_copy, sync_folder
 from arbitrage.infra.store.lock import RunLock
 
 _READY = f"{layout.STAGED}/ready"
@@ -19,8 +21,19 @@ def replace_decisions(folder: Folder, decided: Path) -> None:
     """
     # Where the new run has no views, those of before go all the same.
     (decided / layout.VIEWS).mkdir(exist_ok=True)
+    _keep_answers(decided / layout.UNANSWERED, folder / layout.UNANSWERED)
     folder.write_bytes(_READY, decided.name.encode())
     _move(folder)
+
+
+def _keep_answers(new: Path, kept: Path) -> None:
+    """Add what servers answered this time to what the run keeps, for it was paid for."""
+    for source in sorted(new.glob(f"*/*{ANSWERS}")):
+        place = kept / source.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        there = sorted(place.glob(f"*{ANSWERS}"))
+        if not any(filecmp.cmp(source, other, shallow=False) for other in there):
+            link_or_copy(source, place / f"{len(there):05d}{ANSWERS}")
 
 
 def finish_swap(folder: Folder) -> None:

@@ -115,7 +115,7 @@ class HttpClient:
         known = self._heads.get((method, url))
         if known is None:
             import aiohttp  # noqa: PLC0415 (heavy)
-            from yarl import URL  # noqa: PLC0415 (comes with aiohttp)
+            from yarl import URL  # noqa: PLC0415 (heavy)
 
             request = aiohttp.ClientRequest(
                 method, URL(url), headers=self._headers, loop=asyncio.get_running_loop()

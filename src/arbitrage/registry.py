@@ -7,6 +7,7 @@ under a name and an integer version. Duplicate and unknown names raise errors th
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -97,8 +98,8 @@ class Registry(Generic[PluginT]):
 
 def _origin(plugin: type[Any]) -> tuple[str, str]:
     """Name and file of a class: a file may be imported twice, under its name and as a script."""
-    module = sys.modules.get(plugin.__module__)
-    return plugin.__qualname__, getattr(module, "__file__", None) or plugin.__module__
+    file = getattr(sys.modules.get(plugin.__module__), "__file__", None)
+    return plugin.__qualname__, os.path.realpath(file) if file else plugin.__module__
 
 
 def params_hash(params: BaseModel, *, exclude: frozenset[str] = frozenset()) -> str:

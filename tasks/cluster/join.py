@@ -100,7 +100,7 @@ def shards_on_cluster(config: RunConfig, uri: str) -> Iterator[Callable[[int], S
         api = stack.enter_context(_reachable_api())
         nodes = check_nodes(ray, root, api)
         stack.enter_context(scorers_on(nodes, run, here))
-        lender = stack.enter_context(budget_lent(run))
+        lender = stack.enter_context(budget_lent(run, here))
         stack.enter_context(
             remote_options(
                 num_cpus=options.cpus_per_shard,

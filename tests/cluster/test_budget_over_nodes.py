@@ -34,7 +34,7 @@ def ended(place: Any, process: Any, output: Path) -> int:
 
 
 def test_both_nodes_spend_one_budget_and_a_resumed_run_what_is_left_of_it(
-    place: Any, two_nodes: Any, tmp_path: Path
+    place: Any, two_nodes: Any, undisturbed: Any, tmp_path: Path
 ) -> None:
     before, place.server.behaviour.latency_s = place.server.stats.requests, 1.0
     budget = f"run.budget_requests={BUDGET}"
@@ -50,6 +50,15 @@ def test_both_nodes_spend_one_budget_and_a_resumed_run_what_is_left_of_it(
     # What was in flight at the stop had time to end, so all that was sent was counted.
     assert place.server.stats.requests - before == BUDGET
     assert unasked == PROMPTS - BUDGET
+    # With more money the same run goes on, and pays for the rest alone.
+    (run,) = tmp_path.iterdir()
+    more = f"run.budget_requests={PROMPTS}"
+    process = place.start(tmp_path, two_nodes.address, more, run_id=run.name)
+    code, _, err = place.finish(process)
+    assert code == 0, err
+    assert verify_run(run).problems == []
+    assert place.configs.stable_rows(run) == undisturbed
+    assert place.server.stats.requests - before == PROMPTS
 
 
 def test_a_node_killed_under_a_budget_takes_no_more_of_it_than_it_was_lent(

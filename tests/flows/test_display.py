@@ -11,16 +11,23 @@ from arbitrage.flows.display import describe, showing_progress
 from arbitrage.infra.progress import Snapshot, board
 
 
+def until_said(console: Console, line: str) -> None:
+    ends = time.monotonic() + 240
+    while line not in console.file.getvalue().splitlines():
+        assert time.monotonic() < ends, console.file.getvalue()
+        time.sleep(0.01)
+
+
 def test_each_stage_ends_with_its_counts() -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=100)
     board.reset()
+    board.add(shards=2)
     with showing_progress(console):
         board.enter("generating and scoring")
-        board.add(shards=2)
-        time.sleep(0.5)
+        until_said(console, "generating and scoring: 0 of 2 shards, 0 candidates")
         board.add(shards_scored=2, finished=9, failed=1)
         board.enter("deciding")
-        time.sleep(0.5)
+        until_said(console, "deciding: 0 of 2 shards")
         board.add(shards_decided=2)
         board.enter("finished")
     lines = console.file.getvalue().splitlines()

@@ -182,7 +182,7 @@ def test_a_signal_before_the_first_prompt_is_no_traceback(
 ) -> None:
     process = place.start(tmp_path)
     assert process.stderr is not None
-    while "starting Prefect" not in process.stderr.readline():
+    while "loading Prefect" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(number)
     code, _, err = place.configs.finish(process)

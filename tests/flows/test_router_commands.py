@@ -237,6 +237,68 @@ def test_ties_go_to_the_cheaper(arbitrage: Callable[..., Any], tmp_path: Path) -
     assert [ranking["choice"] for ranking in found["ranking"]] == ["cheap", "cheap"]
 
 
+def test_rank_reads_a_finished_run_as_well(arbitrage: Callable[..., Any], pristine: Path) -> None:
+    said = arbitrage("router", "rank", pristine, "--reward", "length.words", "--json")
+    assert said.code == 0, said.err
+    assert "the reward is length.words" in said.err
+    assert orjson.loads(said.out)["teachers"] == ["alpha", "beta"]
+
+
+def test_a_language_of_the_test_that_was_not_in_the_fit_is_said(
+    arbitrage: Callable[..., Any], log: Path, tmp_path: Path
+) -> None:
+    rows = [
+        ("p", "sw", "x", "sums", 1.0),
+        ("q", "az", "x", "both", 0.5),
+        ("r", "tr", "x", "both", 1.0),
+    ]
+    pq.write_table(table_of(rows), tmp_path / "later.parquet")
+    said = arbitrage("router", "evaluate", log, "--test", tmp_path / "later.parquet")
+    assert said.code == 0, said.err
+    heard = " ".join(said.err.split())
+    assert (
+        "no reward in sw in the log: the 1 prompts of the test are routed by the estimate of"
+        in heard
+    )
+    assert "no reward in az in the log" in heard
+    assert "no reward in tr in the log" not in heard
+
+
+def test_fit_takes_prices_and_precisions_from_a_config(
+    arbitrage: Callable[..., Any], tmp_path: Path
+) -> None:
+    rows = [(f"p{n:02}", "tr", "x", name, n % 2.0) for n in range(20) for name in ("dear", "light")]
+    pq.write_table(table_of(rows), tmp_path / "even.parquet")
+    teachers = "\n".join(
+        f'[[teachers]]\nname = "{name}"\nbackend = "openai"\nmodel = "m"\nprecision = "{bits}"\n'
+        f'base_url = "http://127.0.0.1:9/v1"\ncost_per_million_tokens = {cost}\n'
+        for name, bits, cost in (("dear", "bf16", 2.0), ("light", "int4", 1.0))
+    )
+    config = tmp_path / "run.toml"
+    config.write_text(
+        '[run]\nname = "x"\n[prompts]\nsource = "p.parquet"\ntext = "column:prompt"\n'
+        f'language = "tr"\n{teachers}[router]\nkind = "uniform"\n',
+        encoding="utf-8",
+    )
+    made = tmp_path / "made"
+    said = arbitrage(
+        "router",
+        "fit",
+        tmp_path / "even.parquet",
+        "-o",
+        made,
+        "--kind",
+        "fixed",
+        "--config",
+        config,
+    )
+    assert said.code == 0, said.err
+    assert 'default = "light"' in (made / "router.toml").read_text(encoding="utf-8")
+    page = (made / "card.md").read_text(encoding="utf-8")
+    assert "## Variants of one model" in page
+    assert "| `m` | `tr` | `light` | `dear` | +0 [0, 0] | not separable |" in page
+
+
 def test_a_teacher_that_is_called_like_markup_is_shown_as_it_is_called(
     arbitrage: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -98,10 +98,8 @@ def test_one_prompt_one_teacher_and_constant_rewards_have_a_value() -> None:
     assert found["estimates"]["dr"]["value"] == pytest.approx(0.7)
     assert found["estimates"]["dr"]["ci95"] is None
     log, _ = made(50, 5, [0.5, 0.3, 0.2], [0.1, 0.3, 0.6])
-    same = LoggedRun(
-        log.languages, np.where(np.isnan(log.rewards), np.nan, 0.3), *[log.propensities] * 3
-    )
-    same = LoggedRun(log.languages, same.rewards, log.propensities, log.old, log.new)
+    rewards = np.where(np.isnan(log.rewards), np.nan, 0.3)
+    same = LoggedRun(log.languages, rewards, log.propensities, log.old, log.new)
     assert off_policy_value(same)["estimates"]["snips"]["value"] == pytest.approx(0.3)
 
 

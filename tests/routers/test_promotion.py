@@ -11,7 +11,7 @@ from reward_logs import topical
 
 from arbitrage.errors import RouterError, UnknownNameError
 from arbitrage.routers import promotion
-from arbitrage.routers.artefact import read_card
+from arbitrage.routers.artefact import read_card, save_artefact
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.fit import KINDS, fit_artefact
 from arbitrage.routers.learned import Learned
@@ -97,6 +97,70 @@ def test_a_rollback_takes_the_latest_back_and_a_second_one_undoes_it(
     assert {checksum(folder) for folder in earlier_artefacts(place)} == {
         checksum(folder) for folder in made
     }
+
+
+def test_the_latest_ten_stay_and_neither_the_one_in_use_nor_the_one_before_ever_goes(
+    made: list[Path], tmp_path: Path
+) -> None:
+    place = tmp_path / "router"
+    others = _renamed(made[0], tmp_path / "others", promotion.KEPT + 6)
+    promote(made[1], place)
+    for number, folder in enumerate(others):
+        before = checksum(place)
+        kept = promote(folder, place)
+        known = earlier_artefacts(place)
+        assert kept == known[-1]
+        assert checksum(known[-1]) == before
+        assert model_in(known[0]) is not None
+        assert len(known) == min(number + 1, promotion.KEPT)
+        assert checksum(place) == checksum(folder)
+    assert earlier_artefacts(place)[-1].name.startswith(f"{len(others):04d}-")
+    oldest = earlier_artefacts(place)[0]
+    rollback(place, oldest.name)  # it is in use now, and the eleventh from the end
+    assert earlier_artefacts(place)[0] == oldest
+    assert len(earlier_artefacts(place)) == promotion.KEPT + 1
+    promote(others[0], place)
+    assert oldest.name not in [folder.name for folder in earlier_artefacts(place)]
+    assert checksum(earlier_artefacts(place)[-1]) == checksum(others[5])
+    assert len(earlier_artefacts(place)) == promotion.KEPT
+
+
+def test_what_cannot_be_removed_is_said_and_removed_the_next_time(
+    made: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    place = tmp_path / "router"
+    others = _renamed(made[0], tmp_path / "others", promotion.KEPT + 3)
+    for folder in others[: promotion.KEPT + 1]:
+        promote(folder, place)
+    oldest = earlier_artefacts(place)[0]
+
+    def refuse(_: Path) -> None:
+        raise OSError("busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(promotion.shutil, "rmtree", refuse)
+        promote(others[-2], place)
+    assert "cannot be removed: busy" in caplog.text
+    assert checksum(place) == checksum(others[-2])
+    assert oldest.is_dir()
+    assert oldest not in earlier_artefacts(place)
+    promote(others[-1], place)
+    assert not oldest.exists()
+
+
+def _renamed(made: Path, folder: Path, count: int) -> list[Path]:
+    """Artefacts like one that was fitted, each with arrays of its own, hence another checksum."""
+    found = model_in(made)
+    assert found is not None
+    places = [folder / str(number) for number in range(count)]
+    for number, place in enumerate(places):
+        arrays = found[1].arrays | {"mark": np.array([number])}
+        card = {k: v for k, v in found[1].card.items() if k not in {"sha256", "arrays"}}
+        save_artefact(place, card, arrays)
+    return places
 
 
 def test_a_rollback_without_an_earlier_one_or_to_an_unknown_one_says_so(

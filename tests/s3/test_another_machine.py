@@ -22,7 +22,8 @@ from arbitrage.infra.store.verify import verify_run
 
 pytestmark = [pytest.mark.s3, pytest.mark.parametrize("store", ["swift"], indirect=True)]
 PROMPTS = 120
-LATENCY_S = 0.2
+# So slow that a look into the store, which may take seconds, does not come too late.
+LATENCY_S = 1.0
 
 
 @pytest.fixture
@@ -69,7 +70,11 @@ def test_only_what_was_in_flight_or_not_uploaded_yet_is_asked_again(
     world.configs.wait_until(lambda: answers_in_the_store(world, seen) >= 8, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    time.sleep(2 * LATENCY_S)  # the answers that were in flight are counted
+    ends = time.monotonic() + 120
+    while teacher.connections:  # what was in flight is counted once the dead one's are gone
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    teacher.behaviour.latency_s = 0.0
     asked, kept = teacher.stats.requests, answers_in_the_store(world, seen)
     assert 8 <= kept <= asked < PROMPTS
     code, out, err = world.configs.finish(start("second"), 240)

@@ -29,8 +29,8 @@ STEPS["complete"] = ("POST", "uploadId")
 
 @pytest.fixture
 def objects(faulty: FaultyStore, bucket: str) -> S3Bucket:
-    faulty.hang_s = 1.5
-    return S3Bucket(S3Place(bucket, "", Storage(timeout_s=0.5, part_bytes=5 * MIB)))
+    faulty.hang_s = 4.0
+    return S3Bucket(S3Place(bucket, "", Storage(timeout_s=2.0, part_bytes=5 * MIB)))
 
 
 def unfinished(address: str, bucket: str) -> list[str]:

@@ -67,6 +67,25 @@ def test_what_cannot_hold_over_processes_is_refused_before_anything_is_asked(
         run_configs.RunConfig.model_validate(run_configs.changed(data, changes))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run.budget_requests": 9, "run.budget_tokens": 100},
+        {"run.output": "s3://bucket/runs"},
+        {
+            "run.output": "s3://bucket/runs",
+            "run.ray": {"address": "auto"},
+            "run.storage": {"work_folder": "/shared/work"},
+        },
+    ],
+)
+def test_budgets_hold_over_processes_and_a_bucket_needs_a_folder_that_they_share(
+    run_configs: ModuleType, data: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    config = run_configs.RunConfig.model_validate(run_configs.changed(data, changes))
+    assert config.run.runner == "ray"
+
+
 def test_the_runner_leaves_a_run_the_same_run(
     run_configs: ModuleType, data: dict[str, Any]
 ) -> None:

@@ -14,6 +14,7 @@ from run_configs import changed, parsed, run_steps, served_data, stable_rows
 from stand_in_server import StandIn
 
 from arbitrage.errors import ConfigError, RunConflictError
+from arbitrage.flows.redecide import redecide
 from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.store import layout, open_run, raised
 from arbitrage.infra.store.begin import foresee
@@ -123,6 +124,32 @@ def test_a_run_without_its_work_folder_says_that_it_cannot_go_on(
     with pytest.raises(RunConflictError, match='its folder "unfinished" is gone'):
         run_steps(parsed(data, run__budget_requests=100))
     assert verify_run(path).problems == []
+    assert server.stats.requests == 14
+
+
+def test_a_run_decided_again_in_place_goes_on_as_it_began(
+    server: StandIn, data: dict[str, Any]
+) -> None:
+    path = run_steps(parsed(data))
+    redecide(path, overrides=["filters.length.min_words=1"], in_place=True)
+    other = changed(data, {"filters.length.min_words": 1, "run.budget_requests": 100})
+    with pytest.raises(RunConflictError, match="was decided again in place"):
+        run_steps(parsed(other))
+    assert verify_run(path).problems == []
+    run_steps(parsed(data, run__budget_requests=100))
+    assert server.stats.requests == PROMPTS
+    assert verify_run(path).problems == []
+    assert open_run(path).manifest["config"]["filters"]["length"]["min_words"] == 2
+
+
+def test_a_run_decided_again_beside_it_asks_nobody_and_says_whose_turn_it_is(
+    server: StandIn, data: dict[str, Any]
+) -> None:
+    path = run_steps(parsed(data))
+    again = Path(str(redecide(path, run_id="again")))
+    assert not (again / layout.WORK).exists()
+    with pytest.raises(RunConflictError, match='was decided again from "done" and asks nobody'):
+        run_steps(parsed(data, run__budget_requests=100), "again")
     assert server.stats.requests == 14
 
 

@@ -17,6 +17,8 @@ from arbitrage.errors import ArbitrageError, ConfigError
 
 _NEEDED = ("initdb", "pg_ctl", "createdb")
 _DATABASE = "prefect"
+# Of pg_ctl, whose own 60 s may pass while a busy machine recovers a cluster.
+_WAIT = ["-w", "-t", "600"]
 # Prefect's server opens up to about 30 connections; a worker none.
 _OPTIONS = "-c listen_addresses='' -c unix_socket_permissions=0700 -c max_connections=100"
 # PostgreSQL refuses to run as root; in a container, where one often is root, it runs as this user.
@@ -55,9 +57,8 @@ class Postgres:
         if self.is_running():
             return
         log, sockets = self.folder / "server.log", f"-k {self.socket_folder} {_OPTIONS}"
-        _run(
-            [tools["pg_ctl"], "-D", str(self.folder), "-l", str(log), "-w", "-o", sockets, "start"]
-        )
+        begin = [tools["pg_ctl"], "-D", str(self.folder), *_WAIT, "-l", str(log)]
+        _run([*begin, "-o", sockets, "start"])
         where = ["-h", str(self.socket_folder), "-U", _owner()]
         done = _run([tools["createdb"], *where, _DATABASE], check=False)
         if done.returncode and "already exists" not in done.stderr:
@@ -73,7 +74,7 @@ class Postgres:
         """Stop the cluster; False where it was not running."""
         if not self.is_running():
             return False
-        _run([find_tools()["pg_ctl"], "-D", str(self.folder), "-m", "fast", "-w", "stop"])
+        _run([find_tools()["pg_ctl"], "-D", str(self.folder), "-m", "fast", *_WAIT, "stop"])
         return True
 
 

@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 
 from arbitrage.errors import ArbitrageError, ConfigError
 
-_ENDS_WITHIN_S = 20.0
+_ENDS_WITHIN_S = 60.0
 # Children of this very process, which have to be waited for; later commands find processes by id.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -96,7 +96,7 @@ def wait_for(
     request = Request(url, headers={"Authorization": header} if header else {})  # noqa: S310
 
     def answers() -> bool:
-        with suppress(URLError, OSError), urlopen(request, timeout=5) as answer:  # noqa: S310
+        with suppress(URLError, OSError), urlopen(request, timeout=30) as answer:  # noqa: S310
             return bool(answer.status == 200)
         return False
 

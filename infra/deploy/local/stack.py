@@ -33,7 +33,8 @@ from arbitrage.infra.deploy.local.processes import (
 # Names in the recordings of examples/quickstart; their order is that of the placeholders in
 # infra/prefect.yaml.
 TEACHERS = ("command-r-plus", "llama-3-instruct")
-_STARTS_WITHIN_S = 180.0
+# Nothing waits longer than it must; a busy machine may need minutes for an import or a migration.
+_STARTS_WITHIN_S = 600.0
 _PREFECT = [sys.executable, "-m", "prefect"]
 
 
@@ -211,6 +212,8 @@ def _environment(root: Path, state: Path, port: int, ports: list[int]) -> dict[s
         # connections, or for its database, when it answers 500.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
         "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
+        # For one answer; Prefect's own 60 s were too short on a busy machine with SQLite.
+        "PREFECT_API_REQUEST_TIMEOUT": "180",
         # By which a run whose machine has died is told from one at work; 30 s is the least.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "arbitrage",

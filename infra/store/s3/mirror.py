@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,18 @@ class Mirror:
     def start(self) -> None:
         """Begin to upload, and to renew the lease."""
         for name, work in (("mirror", self._upload), ("lease", self._renew)):
-            thread = threading.Thread(target=work, name=name, daemon=True)
+            thread = threading.Thread(target=self._or_fail, args=(work,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def _or_fail(self, work: Callable[[], None]) -> None:
+        """Do it; whatever it raises ends the run, which would else go on without a mirror."""
+        try:
+            work()
+        except Exception as error:
+            logger.exception("what mirrors %s has failed", self._place)
+            kept = f"Everything finished is saved in {self._folder.root}"
+            self._fail(OutputError(f'"{self._place}" is mirrored no more: {error!r}. {kept}.'))
 
     def publish(self, manifest: bytes) -> None:
         """Upload what the manifest lists and is not there, then the manifest; the run is whole.

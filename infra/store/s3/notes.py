@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from arbitrage.infra.store import layout
-from arbitrage.infra.store.files import Folder, cannot_write
+from arbitrage.infra.store.files import Folder, cannot_write, write_all
 from arbitrage.infra.store.s3.events import LATER, Event, keep, outbox_of
 from arbitrage.infra.store.watch import watched
 
@@ -59,7 +59,7 @@ class Notes:
     def _append(self, line: bytes) -> None:
         try:
             with self._path.open("ab", buffering=0) as file:
-                file.write(line)
+                write_all(file, line)
         except OSError as error:
             raise cannot_write(self._path, error) from error
 

@@ -64,7 +64,7 @@ def _append(item: Packable, pack: BinaryIO, whole: hashlib._Hash) -> str:
         while left:
             block = file.read(min(left, _BLOCK))
             if not block:
-                raise EOFError(f"{item.path} is shorter than it was")
+                raise OSError(f"{item.path} is shorter than it was")  # ends the run that mirrors it
             pack.write(block)
             own.update(block)
             whole.update(block)

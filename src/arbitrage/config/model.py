@@ -339,9 +339,6 @@ class RunConfig(Strict):
             for name, values in self.views.items()
         }
 
-    def teacher(self, name: str) -> TeacherConfig:
-        return next(teacher for teacher in self.teachers if teacher.name == name)
-
     def resolved(self) -> dict[str, Any]:
         """The config as JSON-like data with every default filled in.
 

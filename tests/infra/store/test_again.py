@@ -15,6 +15,7 @@ from arbitrage.flows.redecide import redecide
 from arbitrage.infra.store import open_run
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
+from arbitrage.infra.store.swap import replace_decisions
 from arbitrage.infra.store.verify import verify_run
 
 STRICTER = ["filters.length.min_words=11"]
@@ -181,6 +182,32 @@ def test_views_that_a_decision_in_place_leaves_out_are_gone(finished: Path) -> N
     redecide(finished, overrides=["views={}"], in_place=True)
     assert verify_run(finished).problems == []
     assert not open_run(finished).manifest["views"]
+
+
+def test_what_servers_answered_for_a_decision_in_place_stays_with_the_run(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they left a question open: the others are paid for, and are not asked again with it."""
+    kept = finished / ".unanswered/00000"
+    kept.mkdir(parents=True)
+    (kept / "00000.lines").write_bytes(b"of the run itself")
+
+    def with_answers(folder: Folder, decided: Path) -> None:
+        shutil.copytree(finished / ".unanswered", decided / ".unanswered")
+        for shard in ("00000", "00002"):
+            (decided / f".unanswered/{shard}").mkdir(exist_ok=True)
+            (decided / f".unanswered/{shard}/00007.lines").write_bytes(b"of the decision")
+        replace_decisions(folder, decided)
+
+    monkeypatch.setattr("arbitrage.flows.redecide.replace_decisions", with_answers)
+    redecide(finished, overrides=STRICTER, in_place=True)
+    assert verify_run(finished).ok
+    found = {path: path.read_bytes() for path in (finished / ".unanswered").rglob("*.lines")}
+    assert found == {
+        kept / "00000.lines": b"of the run itself",
+        kept / "00001.lines": b"of the decision",
+        finished / ".unanswered/00002/00000.lines": b"of the decision",
+    }
 
 
 def test_two_decisions_in_place_exclude_each_other(finished: Path) -> None:

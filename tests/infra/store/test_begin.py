@@ -8,11 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import orjson
 import pytest
 from memory_bucket import MemoryBucket
 
 from arbitrage.config import RunConfig
 from arbitrage.errors import ConfigError, OutputError, RunConflictError
+from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.store import layout
 from arbitrage.infra.store.begin import check_output, find_unfinished, foresee, open_run_folder
 from arbitrage.infra.store.s3 import begin as in_store
@@ -47,11 +49,15 @@ def test_the_default_id_is_name_and_utc_time(config: RunConfig) -> None:
 
 
 def test_the_latest_unfinished_run_of_the_same_config_is_continued(config: RunConfig) -> None:
-    first, second = begin(config, "a"), begin(config, "b")
-    assert first[0] == second[0] == "new"
+    for hour, name in enumerate(("a", "c", "b")):  # the latest is neither the first nor the last
+        how, path = begin(config, name)
+        assert how == "new"
+        mark = path / layout.STARTED
+        started = orjson.loads(mark.read_bytes())
+        assert isinstance(started["started_at"], str)
+        mark.write_bytes(orjson.dumps({**started, "started_at": f"2026-11-21T0{hour}:00:00+00:00"}))
     how, path = begin(config)
-    assert how == "continued"
-    assert path.name in {"a", "b"}
+    assert (how, path.name) == ("continued", "b")
 
 
 def test_a_run_that_was_killed_after_its_manifest_is_finished_and_not_done_again(
@@ -78,7 +84,11 @@ def test_so_is_one_in_a_store(
     place = parse_s3("s3://bucket/runs/x")
     bucket.put(in_store.pointer(place.parent, config.identity), b'{"run_id": "x"}')
     bucket.put(place.key(f"{layout.WORK}/head.json"), b"{}")
-    bucket.put(place.key(layout.MANIFEST), b"{}")
+    ended = {"counts": {"cells": [{"language": "tr", "teacher": "a", "failures": {SPENT: 1}}]}}
+    bucket.put(place.key(layout.MANIFEST), orjson.dumps(ended))
+    assert foresee(config)[0] == "new"  # that goes on with a larger budget, where it is named
+    ended["counts"]["cells"].clear()
+    bucket.put(place.key(layout.MANIFEST), orjson.dumps(ended))
     assert foresee(config) == ("finished", place)
     with closing(open_run_folder(config)) as opened:
         assert (opened.how, opened.place) == ("finished", place)

@@ -15,6 +15,7 @@ from arbitrage.infra.store.s3 import carried, finished
 from arbitrage.infra.store.s3.bring import bring_files
 from arbitrage.infra.store.s3.carried import brought
 from arbitrage.infra.store.s3.finished import brought_afresh
+from arbitrage.infra.store.s3.packs import Packable, packed
 from arbitrage.infra.store.s3.place import S3Place
 
 PLACE = S3Place("bucket", "runs/one")
@@ -63,6 +64,13 @@ def test_what_is_not_the_file_of_the_manifest_never_has_its_name(
         bring_files(bucket, PLACE, Folder(tmp_path), [ENTRY])
     assert named == []
     assert list((tmp_path / "prompts").iterdir()) == []
+
+
+def test_a_file_that_became_shorter_is_an_error_that_the_mirror_tells(tmp_path: Path) -> None:
+    """Of any other kind it would end the mirror's thread, and the run would go on without it."""
+    (tmp_path / "log").write_bytes(b"short")
+    with pytest.raises(OSError, match="shorter than it was"):
+        list(packed([Packable("grown", "log", tmp_path / "log", 0, 99)], tmp_path, "packs"))
 
 
 @pytest.fixture

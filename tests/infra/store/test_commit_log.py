@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import orjson
 import pytest
 from memory_bucket import MemoryBucket
 
-from arbitrage.errors import DamagedRunError, RunConflictError
+from arbitrage.config.storage import Storage
+from arbitrage.errors import DamagedRunError, OutputError, RunConflictError
 from arbitrage.infra.store.files import Folder
+from arbitrage.infra.store.s3 import mirror as mirror_module
 from arbitrage.infra.store.s3.failures import StorageError
 from arbitrage.infra.store.s3.lease import Lease
 from arbitrage.infra.store.s3.log import CommitLog
@@ -164,3 +167,20 @@ def test_what_grows_is_mirrored_where_the_file_system_knows_no_links(
     mirror.outbox.open()
     mirror.close()
     assert log_of(bucket).state.size("unfinished/journal/00000/00000.frames") == 5
+
+
+def test_a_failure_that_nobody_foresaw_ends_the_run_and_not_the_mirror_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(mirror_module, "stop", ended)
+    place = S3Place("bucket", "runs/one", Storage(lease_s=0.03))
+    bucket = MemoryBucket()
+    lease = Lease(bucket, place, 30.0, settle_s=0.0)
+    bucket.objects[place.key("unfinished/lease.json")] = b"no JSON"
+    mirror = Mirror(Folder(tmp_path / "one"), place, bucket, log_of(bucket), lease)
+    mirror.outbox.open()
+    mirror.start()
+    assert ended.wait(60)
+    with pytest.raises(OutputError, match="is mirrored no more: JSONDecodeError"):
+        mirror.close()

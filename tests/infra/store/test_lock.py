@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arbitrage.errors import RunConflictError
+from arbitrage.errors import OutputError, RunConflictError
 from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.lock import RunLock
 
@@ -31,6 +31,22 @@ def test_a_second_writer_is_told_who_is_the_first(tmp_path: Path) -> None:
     with pytest.raises(RunConflictError, match=f"written by process {os.getpid()} on "):
         second.acquire()
     first.release()
+    second.acquire()
+    second.release()
+
+
+def test_a_lock_whose_holder_cannot_be_written_down_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("the disk is full.")
+
+    first = RunLock(Folder(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "write_json", full)
+        with pytest.raises(OutputError):
+            first.acquire()
+    second = RunLock(Folder(tmp_path))
     second.acquire()
     second.release()
 
