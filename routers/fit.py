@@ -23,8 +23,8 @@ from arbitrage.routers.meaning import Meaning
 from arbitrage.routers.models import Arrays, Model, means_arrays, means_from, means_settings
 from arbitrage.routers.neighbours import ClusterModel, NearestModel
 from arbitrage.routers.policies import EMBEDDED
-from arbitrage.routers.pooling import Matrix, PooledMeans
-from arbitrage.routers.ranking import rank_teachers
+from arbitrage.routers.pooling import Matrix, PooledMeans, best_column
+from arbitrage.routers.ranking import ALL, rank_teachers
 from arbitrage.routers.reward_log import RewardLog
 from arbitrage.routers.variants import compare_variants
 
@@ -59,19 +59,24 @@ class FixedModel:
     ) -> FixedModel:
         return cls(teachers, means_from(arrays, settings))
 
-    def table(self) -> str:
-        """The [router] section of a run that routes like this, as TOML."""
-        lines = ["[router]", 'kind = "fixed"', f"default = {self._best(self.means.overall)}", ""]
-        lines += ["[router.table]"]
+    def table(self, taken: Mapping[str, str] | None = None) -> str:
+        """The [router] section of a run that routes like this, as TOML.
+
+        Args:
+            taken: language, or "all", -> teacher to take there in place of the best one.
+        """
+        taken = taken or {}
+
+        def named(tag: str, worth: Matrix) -> str:
+            # A JSON string is a TOML string too.
+            return orjson.dumps(taken.get(tag, self.teachers[int(worth.argmax())])).decode()
+
+        default = named(ALL, self.means.overall)
+        lines = ["[router]", 'kind = "fixed"', f"default = {default}", "", "[router.table]"]
         lines += [
-            f'"{tag}" = {self._best(self.means.languages[tag])}'
-            for tag in sorted(self.means.languages)
+            f'"{tag}" = {named(tag, worth)}' for tag, worth in sorted(self.means.languages.items())
         ]
         return "\n".join(lines) + "\n"
-
-    def _best(self, worth: Matrix) -> str:
-        # A JSON string is a TOML string too.
-        return orjson.dumps(self.teachers[int(worth.argmax())]).decode()
 
 
 KINDS: dict[str, Callable[..., Model]] = {
@@ -99,7 +104,8 @@ def fit_artefact(
 
     The card has the hash of the training data, prompts per language, the pool, the identity of the
     features, what it and the baselines earn on prompts it was not fitted on (5 folds; beyond
-    20,000 prompts one fifth is held out once), and the ranking of teachers per language.
+    20,000 prompts one fifth is held out once), the ranking of teachers per language, and to whom
+    the router sends each language.
 
     Of `fixed`, which is a table, router.toml holds the [router] section of a run besides.
 
@@ -108,7 +114,8 @@ def fit_artefact(
 
     Args:
         metrics: what it earns, where the caller has measured that already.
-        costs: teacher -> cost of an answer; where given, ties in the ranking go to the cheaper.
+        costs: teacher -> cost of an answer; where given, ties in the ranking, and in the table of
+            `fixed`, go to the cheaper.
         identities: teacher -> (model, precision), to compare variants of one model.
         meaning: where the vectors of prompts come from.
 
@@ -124,6 +131,10 @@ def fit_artefact(
     extra = {} if meaning is None else {"meaning": meaning}
     model = KINDS[kind](log, seed=seed, **extra)
     metrics = _metrics(log, kind, seed, meaning) if metrics is None else metrics
+    rankings = rank_teachers(log, costs=costs, seed=seed)
+    # Only prices make a tie: without them the pooled means have the last word.
+    ties = isinstance(model, FixedModel) and bool(costs)
+    taken = {ranking.language: ranking.choice for ranking in rankings} if ties else {}
     card = {
         "kind": kind,
         "version": VERSIONS[kind],
@@ -138,15 +149,44 @@ def fit_artefact(
             "notes": list(log.notes),
         },
         "metrics": metrics,
-        "ranking": [ranking.to_json() for ranking in rank_teachers(log, costs=costs, seed=seed)],
+        "ranking": [ranking.to_json() for ranking in rankings],
+        "routes": _routes(model, log, taken, seed),
         "variants": [item.to_json() for item in compare_variants(log, identities or {}, seed=seed)],
         "settings": model.settings(),
         "seed": seed,
     }
     written = save_artefact(folder, card, model.arrays())
     if isinstance(model, FixedModel):
-        (folder / TABLE).write_text(model.table(), encoding="utf-8")
+        (folder / TABLE).write_text(model.table(taken), encoding="utf-8")
     return written
+
+
+def _routes(
+    model: Model, log: RewardLog, taken: Mapping[str, str], seed: int
+) -> dict[str, dict[str, float]]:
+    """Language -> teacher -> share of its prompts that the router would send there, largest first.
+
+    On the prompts of the log, at most 20,000 of them; costs and choices of a run are left out.
+    """
+    if len(log) > IN_MEMORY:
+        drawn = np.random.default_rng(seed).choice(len(log), IN_MEMORY, replace=False)
+        log = log.part(np.sort(drawn))
+    tags = np.array(log.prompts.languages)
+    columns = best_column(model.expected(log.prompts), np.zeros(len(model.teachers)))
+    found: dict[str, dict[str, float]] = {}
+    for tag in sorted(set(tags.tolist())):
+        if tag in taken:
+            found[tag] = {taken[tag]: 1.0}
+            continue
+        shares = np.bincount(columns[tags == tag], minlength=len(model.teachers))
+        order = np.argsort(-shares, kind="stable")
+        whole = int(shares.sum())
+        found[tag] = {
+            model.teachers[place]: round(int(shares[place]) / whole, 4)
+            for place in order
+            if shares[place]
+        }
+    return found
 
 
 def _metrics(

@@ -93,6 +93,21 @@ def test_a_fitted_table_is_the_section_of_a_run(
     assert FixedModel(("x", 'y"z', "w"), means).table().count('"y\\"z"') == 1
 
 
+def test_where_prices_are_known_the_table_of_fixed_takes_the_cheaper_of_a_tie(
+    tmp_path: Path,
+) -> None:
+    log = reward_log_of(topical(120), "log.parquet")
+    dear = dict.fromkeys(POOL, 1.0)
+    leader = fit_artefact(log, tmp_path / "dear", kind="fixed", costs=dear)["ranking"][0]
+    level = [line["teacher"] for line in leader["teachers"] if not line["separable"]]
+    assert len(level) > 1
+    card = fit_artefact(log, tmp_path / "cheap", kind="fixed", costs={**dear, level[-1]: 0.1})
+    section = tomllib.loads((tmp_path / "cheap" / "router.toml").read_text(encoding="utf-8"))
+    assert section["router"]["default"] == card["ranking"][0]["choice"] == level[-1]
+    for tag, teacher in section["router"]["table"].items():
+        assert card["routes"][tag] == {teacher: 1.0}
+
+
 def test_a_card_says_what_a_language_lead_asks(folder: Path) -> None:
     card = card_of(folder / "learned")
     assert card["training"]["languages"] == {"ko": 60, "tr": 60}
@@ -102,6 +117,9 @@ def test_a_card_says_what_a_language_lead_asks(folder: Path) -> None:
     assert card["metrics"]["routers"]["learned"]["vs_fixed"]["ci95"][0] > 0
     turkish = next(ranking for ranking in card["ranking"] if ranking["language"] == "tr")
     assert turkish["says"]
+    assert set(card["routes"]) == {"ko", "tr"}
+    assert set(card["routes"]["tr"]) == {"sums", "tales"}
+    assert sum(card["routes"]["tr"].values()) == pytest.approx(1)
     assert {"mean", "ci95", "behind", "behind_ci95", "separable"} <= set(turkish["teachers"][0])
 
 
