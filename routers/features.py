@@ -39,8 +39,6 @@ _SCRIPT = regex.compile(
 _SCRIPT_READ = 60
 # Prompts hashed together, so that lists of their words stay short.
 _AT_ONCE = 2048
-# Prompts whose words are weighed together, so that what is summed stays near the processor.
-_SUMMED_AT_ONCE = 64
 
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _MIXING = np.uint64(0xBF58476D1CE4E5B9)
@@ -63,14 +61,6 @@ class Counts:
     paired: NDArray[np.int64]
     values: NDArray[np.float64]
     size: int
-
-    def part(self, rows: NDArray[np.int64]) -> Counts:
-        """Those of some rows, given in ascending order."""
-        place = np.full(self.size, -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        own = place[self.rows]
-        kept = own >= 0
-        return Counts(own[kept], self.bins[kept], self.paired[kept], self.values[kept], len(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +142,13 @@ def weighed(
     place = column_table(known)[bins]
     there = place >= 0
     place, rows = place[there], counts.rows[there]
-    cells = (counts.values[there] * known.weights[place]).astype(np.float32)
+    cells = counts.values[there] * known.weights[place]
     length = np.sqrt(np.bincount(rows, weights=cells * cells, minlength=counts.size))
-    made = np.zeros((counts.size, weights.shape[1]))
-    ends = np.searchsorted(rows, np.arange(counts.size + 1))
-    filled = np.flatnonzero(np.diff(ends))
-    for start in range(0, len(filled), _SUMMED_AT_ONCE):
-        some = filled[start : start + _SUMMED_AT_ONCE]
-        first, last = ends[some[0]], ends[some[-1] + 1]
-        parts = weights[place[first:last]] * cells[first:last, None]
-        made[some] = np.add.reduceat(parts, ends[some] - first, axis=0)
-    return np.divide(made, length[:, None], out=made, where=length[:, None] > 0)
+    made = np.empty((counts.size, weights.shape[1]))
+    for column in range(weights.shape[1]):
+        parts = cells * weights[place, column]
+        made[:, column] = np.bincount(rows, weights=parts, minlength=counts.size)
+    return np.divide(made, length[:, None], out=np.zeros_like(made), where=length[:, None] > 0)
 
 
 def column_table(known: Vocabulary) -> NDArray[np.int32]:

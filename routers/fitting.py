@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
+from arbitrage.routers.clusters import Clusters
 from arbitrage.routers.design import IN_MEMORY, Design, Single
 from arbitrage.routers.features import Vocabulary, features, weighed
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
 from arbitrage.routers.held_out import HeldOut, Setting, held_out
-from arbitrage.routers.likeness import DIRECTIONS, SIZES, Alike, Likeness, fit_alike
 from arbitrage.routers.meaning import Meaning, centred, checked_meaning
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, best_column, residual
+from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
-from arbitrage.routers.stacking import stacked
 
 INNER_FOLDS = 5
 # Standard errors that features must gain to be trusted: a one-sided test at 5 %. One, as in the
@@ -40,10 +40,8 @@ class Weighing:
         trusted: "learned", "fixed" or "single".
         learned, fixed, single: reward of each.
         error: standard error of the learned one's gain over the better of the others.
-        settings: (penalty, paired share, dense share) of each setting of the words that is
+        settings: (penalty, paired share, dense share, whether clusters add) of each setting that is
             averaged.
-        alike: (penalty, directions) of each setting of the likeness that is averaged.
-        parts: what the two averages are multiplied by before they are added up.
         plain: languages in which features did harm, held out: there it is `fixed` all the same.
     """
 
@@ -53,8 +51,6 @@ class Weighing:
     single: float
     error: float
     settings: tuple[tuple[float, ...], ...] = ()
-    alike: tuple[tuple[float, ...], ...] = ()
-    parts: tuple[float, ...] = ()
     plain: tuple[str, ...] = ()
 
 
@@ -65,8 +61,7 @@ class LearnedModel:
     Attributes:
         weights: float32 [len(shared) + len(paired) + len(centre), n_teachers]; no rows where the
             fit trusts the means alone.
-        likeness, alike: what likeness to landmarks adds, float32 [sizes, landmarks, n_teachers];
-            no landmarks where the fit trusts the means alone.
+        clusters, cluster_gains: what a prompt's cluster adds, float32 [k, n_teachers].
         centre: float32 [dimensions], mean of the embeddings in the fit; empty without embeddings.
         temperature: of the softmax over expected rewards that says how likely each is the best.
         meaning: the embedder, where the router was given one.
@@ -77,8 +72,8 @@ class LearnedModel:
     shared: Vocabulary
     paired: Vocabulary
     weights: Single
-    likeness: Likeness
-    alike: Single
+    clusters: Clusters
+    cluster_gains: Single
     centre: Single
     temperature: float
     head: Head
@@ -98,8 +93,8 @@ class LearnedModel:
                 gain += weighed(counts, counts.paired, self.paired, paired)
             if self.meaning is not None and dense.any():
                 gain += centred(self.meaning(batch.texts), self.centre) @ dense
-            if self.alike.any():
-                gain += self.likeness.gains(self.likeness.points(counts), self.alike)
+            if self.cluster_gains.any():
+                gain += self.cluster_gains[self.clusters.place(counts)]
             gain[_in(batch.languages, self.weighing.plain)] = 0
             base += gain
         return base
@@ -113,11 +108,10 @@ class LearnedModel:
         return {
             "centre": self.centre,
             "weights": self.weights,
-            "alike": self.alike,
-            "alike_bins": self.likeness.known.bins,
-            "alike_idf": self.likeness.known.weights,
-            "directions": self.likeness.directions,
-            "landmarks": self.likeness.landmarks,
+            "centres": self.clusters.centres,
+            "cluster_gains": self.cluster_gains,
+            "cluster_bins": self.clusters.projection.known.bins,
+            "cluster_idf": self.clusters.projection.known.weights,
             "shared_bins": self.shared.bins,
             "shared_idf": self.shared.weights,
             "paired_bins": self.paired.bins,
@@ -139,23 +133,21 @@ class LearnedModel:
         cls, teachers: tuple[str, ...], arrays: Arrays, settings: Mapping[str, Any]
     ) -> LearnedModel:
         """The model that gave these `arrays()` and `settings()`."""
-        known = Vocabulary(arrays["alike_bins"], arrays["alike_idf"])
-        weighing = {
-            name: _tuples(value) if isinstance(value, list) else value
-            for name, value in settings["weighing"].items()
-        }
+        projection = Projection(Vocabulary(arrays["cluster_bins"], arrays["cluster_idf"]))
+        weighing = settings["weighing"]
+        averaged = tuple(tuple(setting) for setting in weighing["settings"])
         return cls(
             teachers,
             means_from(arrays, settings),
             Vocabulary(arrays["shared_bins"], arrays["shared_idf"]),
             Vocabulary(arrays["paired_bins"], arrays["paired_idf"]),
             arrays["weights"],
-            Likeness(known, arrays["directions"], arrays["landmarks"]),
-            arrays["alike"],
+            Clusters(projection, arrays["centres"]),
+            arrays["cluster_gains"],
             arrays["centre"],
             settings["temperature"],
             settings["head"],
-            Weighing(**weighing),
+            Weighing(**{**weighing, "settings": averaged, "plain": tuple(weighing["plain"])}),
             checked_meaning(settings["embedding"]) if "embedding" in settings else None,
         )
 
@@ -165,13 +157,13 @@ def fit_learned(
 ) -> LearnedModel:
     """Fit on all prompts of a log, with settings chosen by cross-validation inside it.
 
-    Expected reward = mean of the teacher in the language, partially pooled, + what words gain
-    + what likeness to landmarks gains. Of the settings of either, all within one standard error of
-    the best are averaged: their order is mostly luck; the two are added up in the parts that come
-    nearest to the rewards, held out (`stacked`). Do no harm: unless that gains, held out, more than
-    1.645 standard errors over both the best teacher per language and the best teacher, it is not
-    used, and the better of those two is what remains (a stricter one-standard-error rule, Breiman
-    et al. 1984). Nor is it used in a language where it loses, held out.
+    Expected reward = mean of the teacher in the language, partially pooled, + features . weights
+    + (where it helps) what the prompt's cluster gains. Of the settings, all within one standard
+    error of the best are averaged: their order is mostly luck. Do no harm: unless that gains, held
+    out, more than 1.645 standard errors over both the best teacher per language and the best
+    teacher, it is not used, and the better of those two is what remains (a stricter
+    one-standard-error rule, Breiman et al. 1984). Nor is it used in a language where it loses, held
+    out.
 
     With `meaning`, embeddings of the prompts are columns beside the words, and being without them
     is among the settings: they are used as far as they gain, held out.
@@ -191,25 +183,23 @@ def fit_learned(
     vectors = None if meaning is None else meaning(log.prompts.texts)
     centre = np.zeros(0, np.float32) if vectors is None else vectors.mean(axis=0)
     design = Design.of(log.prompts, None if vectors is None else centred(vectors, centre))
-    likeness = Likeness.of(design.counts, seed=seed)
-    found = held_out(log, design, likeness, folds, head)
+    clusters = Clusters.of(design.counts, seed=seed)
+    found = held_out(log, design, clusters, folds, head)
     weighing, expected = _weighed(log, found)
     temperature = _temperature(expected, log.rewards)
     if weighing.trusted == "single":
         means = PooledMeans.of(tags, log.rewards, borrowed=np.inf)
     if weighing.trusted != "learned":
         return _without_features(log, means, temperature, head, weighing)
-    words, near = weighing.parts
-    settings = [Setting(*setting) for setting in weighing.settings]
-    weights = np.float32(words) * _weights(log, design, means, settings, head)
-    averaged = [Alike(penalty, int(size)) for penalty, size in weighing.alike]
-    points, left = likeness.points(design.counts), residual(log.rewards, means.rows(tags))
-    alike = np.float32(near) * fit_alike(likeness, points, left, averaged)
+    weights = _weights(log, design, means, _times(weighing.settings), head)
+    added = sum(setting[-1] for setting in weighing.settings) / len(weighing.settings)
+    left = residual(log.rewards, means.rows(tags))
+    gains = np.float32(added) * clusters.gains(clusters.place(design.counts), left)
     if not weights[len(design.shared) + len(design.paired) :].any():
         meaning = None
         weights = weights[: len(design.shared) + len(design.paired)]
         centre = centre[:0]
-    features_part = (design.shared, design.paired, weights, likeness, alike, centre)
+    features_part = (design.shared, design.paired, weights, clusters, gains, centre)
     return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing, meaning)
 
 
@@ -218,15 +208,18 @@ def _without_features(
 ) -> LearnedModel:
     """A model that knows the means alone."""
     none = np.zeros((0, len(log.teachers)), np.float32)
-    nowhere = np.zeros((0, DIRECTIONS), np.float32)
-    alike = np.zeros((len(SIZES), 0, len(log.teachers)), np.float32)
-    likeness = Likeness(_NO_FEATURES, nowhere, nowhere)
-    plain = (_NO_FEATURES, _NO_FEATURES, none, likeness, alike, np.zeros(0, np.float32))
+    nowhere = Clusters(Projection(_NO_FEATURES), np.zeros((0, DIMENSIONS), np.float32))
+    plain = (_NO_FEATURES, _NO_FEATURES, none, nowhere, none, np.zeros(0, np.float32))
     return LearnedModel(log.teachers, means, *plain, temperature, head, weighing)
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _times(settings: tuple[tuple[float, ...], ...]) -> dict[Setting, int]:
+    """How often each setting of the head stands among those averaged."""
+    found: dict[Setting, int] = {}
+    for *chosen, _ in settings:
+        setting = Setting(*chosen)
+        found[setting] = found.get(setting, 0) + 1
+    return found
 
 
 def _constant(rewards: Matrix) -> bool:
@@ -234,39 +227,55 @@ def _constant(rewards: Matrix) -> bool:
 
 
 def _weights(
-    log: RewardLog, design: Design, means: PooledMeans, settings: Sequence[Setting], head: Head
+    log: RewardLog, design: Design, means: PooledMeans, times: Mapping[Setting, int], head: Head
 ) -> Single:
-    """float32 [width, n_teachers]: the mean of the head's weights at each of the settings."""
+    """float32 [width, n_teachers]: the mean of the head's weights at each setting, each `times`."""
     base = means.rows(log.prompts.languages)
     total = np.zeros((design.width, len(log.teachers)), np.float32)
+    shares = {setting: np.float32(some / sum(times.values())) for setting, some in times.items()}
     if design.matrix is not None and (head != "reward" or len(log) <= design.width):
-        for setting in settings:
+        for setting, share in shares.items():
             scale = design.scale(setting.paired_share, setting.dense_share)
             scaled = design.matrix * scale
             fitted = fit_head(head, scaled, log.rewards, base, setting.penalty)
-            total += fitted * scale[:, None]
-        return total / np.float32(len(settings))
+            total += share * fitted * scale[:, None]
+        return total
+    # One matrix of sums serves every setting.
     gram = np.zeros((design.width, design.width), np.float32)
     right = np.zeros(total.shape, np.float32)
     for start, part in design.chunks():
         rows = slice(start, start + len(part))
         gram += part.T @ part
         right += part.T @ residual(log.rewards[rows], base[rows])
-    for setting in settings:
+    for setting, share in shares.items():
         scale = design.scale(setting.paired_share, setting.dense_share)
         scaled = gram * scale[:, None] * scale
-        total += solve_normal(scaled, right * scale[:, None], setting.penalty) * scale[:, None]
-    return total / np.float32(len(settings))
+        solved = solve_normal(scaled, right * scale[:, None], setting.penalty)
+        total += share * solved * scale[:, None]
+    return total
 
 
 def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
     """Which settings are averaged, whether to trust them, and what is then expected, held out."""
     groups = np.unique(np.array(log.groups, dtype=object), return_inverse=True)[1]
     single, fixed = _earned(log, found.single), _earned(log, found.fixed)
-    words, by_words = _near_best(log, found.fixed, found.gains, groups)
-    alike, by_likeness = _near_best(log, found.fixed, found.alike, groups)
-    parts = stacked([by_words, by_likeness], log.rewards, found.fixed)
-    expected = found.fixed + parts[0] * by_words + parts[1] * by_likeness
+    earned = {
+        (setting.penalty, setting.paired_share, setting.dense_share, added): _earned(
+            log, found.fixed + gain + added * found.clustered
+        )
+        for setting, gain in found.gains.items()
+        for added in (0.0, 1.0)
+    }
+    best = max(earned.values(), key=np.mean)
+    near = tuple(
+        setting
+        for setting, rewards in earned.items()
+        if best.mean() - rewards.mean() <= clustered_error(best - rewards, groups)
+    )
+    gain = sum(
+        found.gains[Setting(*setting[:-1])] + setting[-1] * found.clustered for setting in near
+    )
+    expected = found.fixed + gain / len(near)
     learned = _earned(log, expected)
     plain = harmed(log.prompts.languages, learned - fixed)
     spared = _in(log.prompts.languages, plain)
@@ -277,25 +286,7 @@ def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
         name = "learned"
     means = float(learned.mean()), float(fixed.mean()), float(single.mean())
     believed = {"learned": expected, "fixed": found.fixed, "single": found.single}
-    return Weighing(name, *means, error, words, alike, parts, plain), believed[name]
-
-
-def _near_best(
-    log: RewardLog,
-    fixed: Matrix,
-    gains: Mapping[Any, Single],
-    groups: NDArray[np.intp],
-) -> tuple[tuple[tuple[float, ...], ...], Matrix]:
-    """The settings within one standard error of the best, held out, and the mean of their gains."""
-    earned = {setting: _earned(log, fixed + gain) for setting, gain in gains.items()}
-    best = max(earned.values(), key=np.mean)
-    near = [
-        setting
-        for setting, rewards in earned.items()
-        if best.mean() - rewards.mean() <= clustered_error(best - rewards, groups)
-    ]
-    mean: Matrix = np.mean([gains[setting] for setting in near], axis=0, dtype=np.float64)
-    return tuple(tuple(setting) for setting in near), mean
+    return Weighing(name, *means, error, near, plain), believed[name]
 
 
 def harmed(tags: Sequence[str], gain: Matrix) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arbitrage.routers.clusters import Clusters
 from arbitrage.routers.design import Design, Single
 from arbitrage.routers.heads import Head, fit_head, solve_normal
-from arbitrage.routers.likeness import Alike, Likeness, held_out_alike
 from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.reward_log import RewardLog
 
@@ -21,7 +20,8 @@ PAIRED_SHARES = (0.0, 0.3)
 DENSE_SHARES = (0.0, 1.0, 3.0)
 
 
-class Setting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Setting:
     """One setting of a head: ridge penalty, and the shares of prior variance of the paired weights
     and of those of embeddings."""
 
@@ -37,28 +37,26 @@ class HeldOut:
     Attributes:
         single, fixed: float64 [n, n_teachers], pooled means without and with the language.
         gains: setting -> float32 [n, n_teachers], to be added to `fixed`.
-        alike: setting -> float32 [n, n_teachers], what likeness to landmarks gains, likewise.
+        clustered: float32 [n, n_teachers], what the prompt's cluster gains, likewise.
     """
 
     single: Matrix
     fixed: Matrix
     gains: dict[Setting, Single]
-    alike: dict[Alike, Single]
+    clustered: Single
 
 
 def held_out(
-    log: RewardLog,
-    design: Design,
-    likeness: Likeness,
-    folds: NDArray[np.intp],
-    head: Head,
+    log: RewardLog, design: Design, clusters: Clusters, folds: NDArray[np.intp], head: Head
 ) -> HeldOut:
     """Predict every prompt by fits on the other folds, at every setting.
 
-    Vocabulary and landmarks are those of all prompts: they are made without looking at a reward.
+    Vocabulary and clusters are those of all prompts: they are made without looking at a reward.
     """
     tags = log.prompts.languages
     single, fixed = np.empty_like(log.rewards), np.empty_like(log.rewards)
+    clustered = np.zeros(log.rewards.shape, np.float32)
+    member = clusters.place(design.counts)
     bases = []
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
@@ -67,6 +65,8 @@ def held_out(
         base = means.rows(tags)
         bases.append(base)
         fixed[out], single[out] = base[out], means.overall
+        left = residual(log.rewards[~out], base[~out])
+        clustered[out] = clusters.gains(member[~out], left)[member[out]]
     shares = [
         (paired, dense)
         for dense in (DENSE_SHARES if design.dense.shape[1] else (0.0,))
@@ -88,9 +88,7 @@ def held_out(
                 out = folds == fold
                 seen = scaled[~out], log.rewards[~out], base[~out]
                 gains[setting][out] = scaled[out] @ fit_head(head, *seen, setting.penalty)
-    points = likeness.points(design.counts)
-    alike = held_out_alike(likeness, points, log.rewards, bases, folds)
-    return HeldOut(single, fixed, gains, alike)
+    return HeldOut(single, fixed, gains, clustered)
 
 
 def _by_rows(
