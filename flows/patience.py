@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -19,7 +17,7 @@ ResultT = TypeVar("ResultT")
 
 _PATIENCE_S = 600.0
 _PAUSE_S = 10.0
-_KEPT_LINES = 200
+_SHOWN_LINES = 200
 # As a traceback of the client names them, and a server whose database is locked or away.
 _AWAY = re.compile(
     r"\b((?:Read|Write|Connect|Pool)(?:Timeout|Error)|RemoteProtocolError"
@@ -66,23 +64,20 @@ def patiently(
 
 
 def call(command: Sequence[str]) -> None:
-    """Run one of Prefect's commands, its output as it comes; ServerAwayError where it ended because
-    the server did not answer, ConfigError where it failed otherwise."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    said: deque[str] = deque(maxlen=_KEPT_LINES)
-    with subprocess.Popen(  # noqa: S603 (our own commands)
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            print(line, end="", flush=True)
-    if process.returncode == 0:
+    """Run one of Prefect's commands, its output shown where it fails.
+
+    Raises ServerAwayError where the server did not answer, ConfigError where it failed otherwise.
+    """
+    done = subprocess.run(  # noqa: S603 (our own commands)
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode == 0:
         return
-    found = _AWAY.search("".join(said))
+    found = _AWAY.search(done.stdout)
     if found is not None:
         raise ServerAwayError(found[0])
-    raise ConfigError(f"`{' '.join(command[1:])}` ended with {process.returncode}: see above.")
+    print("\n".join(done.stdout.splitlines()[-_SHOWN_LINES:]), flush=True)
+    raise ConfigError(f"`{' '.join(command[1:])}` ended with {done.returncode}: see above.")
 
 
 def _why(error: Exception) -> str | None:

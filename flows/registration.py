@@ -42,6 +42,8 @@ def register(file: Path) -> None:
     patiently(lambda: _prepare(content), "pools, limits, automations")
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     patiently(lambda: call([*command, "--prefect-file", str(file)]), "deployments")
+    for item in content["deployments"]:
+        print(f"deployment {item['entrypoint'].rpartition('.')[2]}/{item['name']}")
 
 
 def _prepare(content: dict[str, Any]) -> None:
