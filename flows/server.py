@@ -24,6 +24,7 @@ from urllib.request import urlopen
 from arbitrage.errors import ArbitrageError, ConfigError
 from arbitrage.infra.interrupt import raise_if_stopping
 from arbitrage.infra.teachers.processes import free_port
+from arbitrage.proxies import ask_this_machine_directly
 
 _STARTED_WITHIN_S = 120.0
 _SILENT: Callable[[str], object] = lambda _: None  # noqa: E731 - a default
@@ -49,6 +50,7 @@ def prefect_api(tell: Callable[[str], object] = _SILENT) -> Iterator[None]:
         yield
         return
     tell("starting a Prefect server for this run alone")
+    ask_this_machine_directly(os.environ)
     with (
         tempfile.TemporaryFile() as log,
         _server(log) as url,

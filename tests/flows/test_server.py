@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from arbitrage.flows.server import own_environment
+from arbitrage.flows.server import own_environment, prefect_api
 
 
 def test_it_does_not_take_over_the_password_of_another_server(
@@ -16,3 +16,19 @@ def test_it_does_not_take_over_the_password_of_another_server(
     found = own_environment()
     assert "PREFECT_SERVER_API_AUTH_STRING" not in found
     assert found["PREFECT_HOME"] == "/elsewhere"
+
+
+def test_it_is_reached_where_the_environment_names_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    with (
+        temporary_settings({PREFECT_API_URL: None}),
+        prefect_api(),
+        get_client(sync_client=True) as client,
+    ):
+        assert client.api_healthcheck() is None

@@ -29,6 +29,7 @@ from arbitrage.infra.deploy.local.processes import (
     start,
     wait_for,
 )
+from arbitrage.proxies import ask_this_machine_directly
 
 # Names in the recordings of examples/quickstart; their order is that of the placeholders in
 # infra/prefect.yaml.
@@ -70,6 +71,7 @@ def up(
     if file.exists() and any(process.is_alive() for process in Stack.load(file).processes):
         raise ConfigError(f"it is up already: {Stack.load(file).ui}", mend="Say: make down")
     check_port(port, "PORT")
+    ask_this_machine_directly(os.environ)
     # Others may pass through it, not look: PostgreSQL, where it runs as another user, does.
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o711)
