@@ -165,7 +165,7 @@ def _foresee_local(
             f'the run "{path}" exists already.', mend="Choose another --run-id or leave out --new."
         )
     if finished:
-        return finished_how(read_manifest(folder), config, started), path
+        return finished_how(path.name, read_manifest(folder), config, started), path
     if started is not None:
         return "continued", path
     ours = {layout.WORK, layout.LOCK, layout.HOLDER}
@@ -196,18 +196,18 @@ def _ended_by_budget(path: Path) -> bool:
     return folder.exists(layout.MANIFEST) and goes_on(read_manifest(folder))
 
 
-def finished_how(manifest: Mapping[str, Any], config: RunConfig, started: Any) -> How:
+def finished_how(run_id: str, manifest: Mapping[str, Any], config: RunConfig, started: Any) -> How:
     """What becomes of a finished run of this id; RunConflictError where it is of another config.
 
     Raises ConfigError where the config leaves it less to spend than it has spent.
     """
     same = {manifest["config_identity"], *([started["identity"]] if started else [])}
     if config.identity not in same:
-        raise other_config(manifest["run_id"])
-    if is_raised(manifest, config, started):
+        raise other_config(run_id)
+    if is_raised(run_id, manifest, config, started):
         return "raised"
     if config.identity != manifest["config_identity"]:
-        raise other_config(manifest["run_id"])
+        raise other_config(run_id)
     return "finished"
 
 

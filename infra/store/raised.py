@@ -58,7 +58,7 @@ def spent_by(
     return spent({name: use for name, use in used.items() if name not in replayed})
 
 
-def is_raised(manifest: Mapping[str, Any], config: RunConfig, started: Any) -> bool:
+def is_raised(run_id: str, manifest: Mapping[str, Any], config: RunConfig, started: Any) -> bool:
     """Whether this config goes on with a finished run, because it leaves it more to spend.
 
     Args:
@@ -71,7 +71,7 @@ def is_raised(manifest: Mapping[str, Any], config: RunConfig, started: Any) -> b
     wanted, before = limits_of(config.run), limits_of(manifest["config"]["run"])
     if wanted == before or unasked(manifest) == 0:
         return False
-    run_id, gone = manifest["run_id"], spent_by(manifest["config"], manifest.get("usage", {}))
+    gone = spent_by(manifest["config"], manifest.get("usage", {}))
     for name, limit in wanted.items():
         if limit is not None and gone[name] >= limit:
             had = "" if before[name] is None else f" of {before[name]:g}"

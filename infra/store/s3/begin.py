@@ -173,7 +173,7 @@ def foresee_s3(
         )
     if manifest:
         kept = _started(bucket, place) if goes_on(manifest) else None
-        return finished_how(manifest, config, kept), place
+        return finished_how(place.name, manifest, config, kept), place
     return ("continued" if started else "new"), place
 
 
