@@ -30,6 +30,13 @@ def batch(*texts: str, language: str = "tr") -> PromptBatch:
     return PromptBatch([str(n) for n in range(count)], texts, [language] * count, [None] * count)
 
 
+@pytest.mark.parametrize("text", ["用python写一个程序", "excelで表を作る", "เขียนpythonให้หน่อย"])
+def test_a_latin_word_ends_where_a_script_without_spaces_begins(text: str) -> None:
+    # It would take the rest of the sentence with it.
+    word = "excel" if "excel" in text else "python"
+    assert _TOKENS.findall(text) == _TOKENS.findall(text.replace(word, f" {word} "))
+
+
 SUMS, TALES = "Write a number about green lamp in Turkish.", "Write a story about river."
 
 
