@@ -41,7 +41,7 @@ def test_progress_names_the_step_and_ends_at_100_with_what_was_kept(
         progress._tell()
         progress.finish(Outcome(9, 10, ()))
     assert told == [
-        (0.0, "r1: starting"),
+        (0.0, "r1: starting the flow"),
         (
             23.8,
             "r1: generating and scoring; 1 of 4 shards scored; 12 of 40 answers, 2 of them failed",
@@ -69,7 +69,7 @@ def test_nothing_is_sent_where_there_is_no_news(told: list[tuple[float, str]]) -
     progress = RunProgress("runs/r1")
     progress._tell()
     progress._tell()
-    assert told == [(0.0, "r1: starting")]
+    assert told == [(0.0, "r1: starting the flow")]
 
 
 def test_while_the_run_goes_on_it_is_told_without_being_asked(
