@@ -22,6 +22,8 @@ def test_it_is_reached_where_the_environment_names_a_proxy(monkeypatch: pytest.M
     from prefect import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    # What urlopen once made of the environment it keeps, also for the tests after this one.
+    monkeypatch.setattr("urllib.request._opener", None)
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):
