@@ -27,13 +27,12 @@ from arbitrage.infra.teachers.processes import free_port
 from arbitrage.proxies import ask_this_machine_directly
 
 _STARTED_WITHIN_S = 120.0
-_SILENT: Callable[[str], object] = lambda _: None  # noqa: E731 - a default
 _AUTH_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 
 
 @contextmanager
-def prefect_api(tell: Callable[[str], object] = _SILENT) -> Iterator[None]:
+def prefect_api(tell: Callable[[str], object] = lambda _: None) -> Iterator[None]:
     """A reachable Prefect API: the one the settings name, else a temporary server.
 
     `tell` is called with a sentence about what takes a while.
@@ -44,13 +43,13 @@ def prefect_api(tell: Callable[[str], object] = _SILENT) -> Iterator[None]:
         temporary_settings,
     )
 
+    ask_this_machine_directly(os.environ)
     if PREFECT_API_URL.value():
         tell("asking the Prefect server that PREFECT_API_URL names")
         _check_configured(PREFECT_API_URL.value())
         yield
         return
     tell("starting a Prefect server for this run alone")
-    ask_this_machine_directly(os.environ)
     with (
         tempfile.TemporaryFile() as log,
         _server(log) as url,

@@ -35,8 +35,9 @@ def chromium() -> Iterator[Any]:
 def stack(chromium: Any) -> Iterator[Any]:
     """What `make up` starts, in a folder of its own; its runs are in that folder too."""
     from arbitrage.errors import ConfigError
-    from arbitrage.infra.deploy.local import postgres, processes
+    from arbitrage.infra.deploy.local import postgres
     from arbitrage.infra.deploy.local import stack as local
+    from arbitrage.infra.teachers.processes import free_port
 
     try:
         postgres.find_tools()
@@ -52,7 +53,7 @@ def stack(chromium: Any) -> Iterator[Any]:
         patch.setenv("PYTHONPATH", str(_REPOSITORY / "src"))
         state = root / ".up"
         try:
-            port = processes.free_port()
+            port = free_port()
             yield local.up(root, state, port=port, database=database, latency_ms=200.0)
         finally:
             local.down(state)

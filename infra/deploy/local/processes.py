@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from arbitrage.errors import ArbitrageError, ConfigError
+from arbitrage.infra.teachers.processes import free_port, is_taken
 
 _ENDS_WITHIN_S = 60.0
 # Children of this very process, which have to be waited for; later commands find processes by id.
@@ -122,15 +122,11 @@ def wait_until(
 
 def check_port(port: int, variable: str) -> int:
     """The port, if it is free on loopback; ConfigError with the mend otherwise."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} is taken ({error.strerror}).",
-                mend=f"Free it, or say for example: make up {variable}={port + 1000}",
-            ) from None
+    if is_taken(port):
+        raise ConfigError(
+            f"port {port} is taken, or not yours to listen on.",
+            mend=f"Free it, or say for example: make up {variable}={port + 1000}",
+        )
     return port
 
 
@@ -139,21 +135,7 @@ def kept_port(file: Path, name: str) -> int:
     is continued only while its config, addresses included, stays the same.
     """
     kept: dict[str, int] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    if name not in kept or not _is_free(kept[name]):
+    if name not in kept or is_taken(kept[name]):
         kept[name] = free_port()
         file.write_text(json.dumps(kept, indent=1), "utf-8")
     return kept[name]
-
-
-def _is_free(port: int) -> bool:
-    with suppress(ConfigError):
-        return bool(check_port(port, ""))
-    return False
-
-
-def free_port() -> int:
-    """One that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -21,31 +21,26 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-STORAGE = """
+DEFAULT = """
 [DEFAULT]
 bind_ip = 127.0.0.1
 bind_port = {port}
 workers = 0
 user = {user}
 swift_dir = {folder}
+log_level = ERROR
+"""
+STORAGE = """
 devices = {folder}/devices
 mount_check = false
 disable_fallocate = true
 fallocate_reserve = 0
-log_level = ERROR
 [pipeline:main]
 pipeline = {kind}-server
 [app:{kind}-server]
 use = egg:swift#{kind}
 """
 PROXY = """
-[DEFAULT]
-bind_ip = 127.0.0.1
-bind_port = {port}
-workers = 0
-user = {user}
-swift_dir = {folder}
-log_level = ERROR
 [pipeline:main]
 pipeline = {pipeline} proxy-server
 [app:proxy-server]
@@ -94,9 +89,9 @@ def write_files(folder: Path, port: int) -> None:
         builder.add_dev({**device, "device": "d1", "weight": 1, "meta": ""})
         builder.rebalance()
         builder.get_ring().save(str(folder / f"{kind}.ring.gz"))
-        text = STORAGE.format(port=its_port, user=user, folder=folder, kind=kind)
+        text = (DEFAULT + STORAGE).format(port=its_port, user=user, folder=folder, kind=kind)
         (folder / f"{kind}-server.conf").write_text(text)
-    text = PROXY.format(
+    text = (DEFAULT + PROXY).format(
         port=port,
         user=user,
         folder=folder,
