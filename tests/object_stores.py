@@ -78,6 +78,31 @@ def keys(address: str, bucket: str, prefix: str = "") -> list[str]:
     return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
+def answers_in(run: str, folder: Path, shard_size: int) -> int:
+    """Finished candidates of an unfinished run that another machine would find.
+
+    Args:
+        run: its s3:// address, the store's in the environment.
+        folder: to bring it to.
+        shard_size: candidates of a shard that is scored.
+    """
+    from arbitrage.infra.store import layout
+    from arbitrage.infra.store.journal import Journal
+    from arbitrage.infra.store.s3.bring import bring_state
+    from arbitrage.infra.store.s3.bucket import S3Bucket
+    from arbitrage.infra.store.s3.log import CommitLog
+    from arbitrage.infra.store.s3.place import parse_s3
+
+    place = parse_s3(run)
+    bucket = S3Bucket(place)
+    log = CommitLog(bucket, place)
+    log.replay()
+    bring_state(bucket, log.state, folder)
+    journals = (folder / layout.WORK / "journal").glob("*")
+    scored = (folder / layout.WORK / "scored").glob("*")
+    return sum(len(Journal(path).finished()) for path in journals) + shard_size * len(list(scored))
+
+
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
         assert process.poll() is None, "the store ended by itself"

@@ -295,6 +295,16 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int,
     return process.returncode, out, err
 
 
+def end_all(children: list[subprocess.Popen[str]]) -> None:
+    """Kill what still runs of them, each with its group, and forget them."""
+    while children:
+        child = children.pop()
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        if child.stdout is not None and not child.stdout.closed:
+            child.communicate()
+
+
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Poll until something has happened in the run folder; fails where the child ends before."""
     deadline = time.monotonic() + 240

@@ -14,11 +14,6 @@ from typing import Any
 import object_stores
 import pytest
 
-from arbitrage.infra.store import layout
-from arbitrage.infra.store.journal import Journal
-from arbitrage.infra.store.s3.bring import bring_state
-from arbitrage.infra.store.s3.bucket import S3Bucket
-from arbitrage.infra.store.s3.log import CommitLog
 from arbitrage.infra.store.s3.place import parse_s3
 from arbitrage.infra.store.verify import verify_run
 
@@ -67,24 +62,12 @@ def lake(
     return Lake(store, f"s3://{bucket}/runs/r", place, two_nodes)
 
 
-def answers_in_the_store(lake: Lake, folder: Path) -> int:
-    """Finished candidates that another machine would find."""
-    run = parse_s3(lake.run)
-    bucket = S3Bucket(run)
-    log = CommitLog(bucket, run)
-    log.replay()
-    bring_state(bucket, log.state, folder)
-    journals = (folder / layout.WORK / "journal").glob("*")
-    scored = (folder / layout.WORK / "scored").glob("*")
-    return sum(len(Journal(path).finished()) for path in journals) + SHARD * len(list(scored))
-
-
 def test_another_machine_asks_again_only_what_was_in_flight_or_not_uploaded(
     place: Any, two_nodes: Any, lake: Lake, undisturbed: Any, tmp_path: Path
 ) -> None:
     before, place.server.behaviour.latency_s = place.server.stats.requests, 1.0
     first, seen = lake.start(tmp_path / "first"), tmp_path / "seen"
-    place.wait_until(lambda: answers_in_the_store(lake, seen) >= 12, first)
+    place.wait_until(lambda: object_stores.answers_in(lake.run, seen, SHARD) >= 12, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     deadline = time.monotonic() + 120
@@ -92,7 +75,8 @@ def test_another_machine_asks_again_only_what_was_in_flight_or_not_uploaded(
         assert time.monotonic() < deadline
         time.sleep(0.5)
     time.sleep(2 * place.server.behaviour.latency_s)  # what was in flight is counted
-    asked, kept = place.server.stats.requests - before, answers_in_the_store(lake, seen)
+    asked = place.server.stats.requests - before
+    kept = object_stores.answers_in(lake.run, seen, SHARD)
     assert 12 <= kept <= asked < PROMPTS
     place.server.behaviour.latency_s = 0.05
     code, out, err = place.finish(lake.start(tmp_path / "second"))
@@ -111,7 +95,7 @@ def test_a_node_killed_in_mid_run_leaves_nothing_out_of_the_bucket(
 ) -> None:
     before, place.server.behaviour.latency_s = place.server.stats.requests, 1.0
     process, seen = lake.start(tmp_path / "only"), tmp_path / "seen"
-    place.wait_until(lambda: answers_in_the_store(lake, seen) >= 6, process)
+    place.wait_until(lambda: object_stores.answers_in(lake.run, seen, SHARD) >= 6, process)
     assert two_nodes.kill(1)["shards"] >= 1, "the node was idle when it was killed"
     place.server.behaviour.latency_s = 0.05
     code, _, err = place.finish(process)

@@ -68,12 +68,7 @@ def place(
 @pytest.fixture(autouse=True)
 def _no_child_is_left(place: Place) -> Iterator[None]:
     yield
-    while place.children:
-        child = place.children.pop()
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-        if child.stdout is not None and not child.stdout.closed:
-            child.communicate()
+    place.configs.end_all(place.children)
 
 
 @pytest.fixture(scope="module")

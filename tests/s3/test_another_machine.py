@@ -10,18 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import object_stores
 import pytest
 
-from arbitrage.infra.store import layout
-from arbitrage.infra.store.journal import Journal
-from arbitrage.infra.store.s3.bring import bring_state
-from arbitrage.infra.store.s3.bucket import S3Bucket
-from arbitrage.infra.store.s3.log import CommitLog
-from arbitrage.infra.store.s3.place import parse_s3
 from arbitrage.infra.store.verify import verify_run
 
 pytestmark = [pytest.mark.s3, pytest.mark.parametrize("store", ["swift"], indirect=True)]
-PROMPTS = 120
+PROMPTS, SHARD = 120, 30
 # So slow that a look into the store, which may take seconds, does not come too late.
 LATENCY_S = 1.0
 
@@ -36,7 +31,7 @@ def teacher(stand_in: ModuleType) -> Iterator[Any]:
 def start(world: Any, teacher: Any, api_url: str) -> Callable[[str], Any]:
     """Start the run in a child process of a "machine": a folder and a cache of its own."""
     made = world.configs.served_data(world.folder, teacher.base_url, prompts=PROMPTS)
-    made["run"] |= {"output": f"s3://{world.bucket}/nightly", "shard_size": 30}
+    made["run"] |= {"output": f"s3://{world.bucket}/nightly", "shard_size": SHARD}
     made["run"]["storage"] = {"upload_every_s": 0.2, "lease_s": 3.0}
     world.configs.write_toml(world.folder / "run.toml", made)
 
@@ -50,16 +45,8 @@ def start(world: Any, teacher: Any, api_url: str) -> Callable[[str], Any]:
     return start
 
 
-def answers_in_the_store(world: Any, folder: Path) -> int:
-    """Finished candidates that another machine would find."""
-    place = parse_s3(f"s3://{world.bucket}/nightly/r")
-    bucket = S3Bucket(place)
-    log = CommitLog(bucket, place)
-    log.replay()
-    bring_state(bucket, log.state, folder)
-    journals = (folder / layout.WORK / "journal").glob("*")
-    scored = (folder / layout.WORK / "scored").glob("*")
-    return sum(len(Journal(path).finished()) for path in journals) + 30 * len(list(scored))
+def answers_in(world: Any, folder: Path) -> int:
+    return object_stores.answers_in(f"s3://{world.bucket}/nightly/r", folder, SHARD)
 
 
 def test_only_what_was_in_flight_or_not_uploaded_yet_is_asked_again(
@@ -67,7 +54,7 @@ def test_only_what_was_in_flight_or_not_uploaded_yet_is_asked_again(
 ) -> None:
     first = start("first")
     seen = tmp_path / "seen"
-    world.configs.wait_until(lambda: answers_in_the_store(world, seen) >= 8, first)
+    world.configs.wait_until(lambda: answers_in(world, seen) >= 8, first)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     ends = time.monotonic() + 120
@@ -75,7 +62,7 @@ def test_only_what_was_in_flight_or_not_uploaded_yet_is_asked_again(
         assert time.monotonic() < ends
         time.sleep(0.01)
     teacher.behaviour.latency_s = 0.0
-    asked, kept = teacher.stats.requests, answers_in_the_store(world, seen)
+    asked, kept = teacher.stats.requests, answers_in(world, seen)
     assert 8 <= kept <= asked < PROMPTS
     code, out, err = world.configs.finish(start("second"), 240)
     assert code == 0, err
