@@ -10,14 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from arbitrage.answers import Answers
+from arbitrage.answers import PASSING, UNPAID, Answers
 from arbitrage.config import RunConfig
 from arbitrage.filters.asking import ServerParams
 from arbitrage.filters.scoring import conversations, filter_columns, measure_rows, prompt_texts
 
-# Causes that say nothing of the answer: another day the server may have a score for it.
-PASSING = ("unanswered", "budget_spent")
-UNPAID = ("budget_spent", "partly_budget_spent")
 _CAUSES = [*PASSING, *(f"partly_{cause}" for cause in PASSING)]
 
 

@@ -25,7 +25,7 @@ class Sample:
     teacher: str
     prompt: str
     text: str
-    kept: bool
+    chosen: bool
     reasons: tuple[str, ...]
 
 
@@ -92,7 +92,7 @@ def _sample(row: Mapping[str, object], asked: Mapping[str, str]) -> Sample:
         teacher=str(row["teacher"]),
         prompt=seen(excerpt(asked.get(str(row["prompt_id"]), ""), SAMPLE_LENGTH)),
         text=seen(excerpt(str(row["text"]), SAMPLE_LENGTH)),
-        kept=bool(row["chosen"]),
+        chosen=bool(row["chosen"]),
         reasons=tuple(map(str, reasons)) if isinstance(reasons, list) else (),
     )
 

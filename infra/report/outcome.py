@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from arbitrage.answers import UNPAID
 from arbitrage.infra.generation.budget import SPENT
 from arbitrage.infra.report.limits import shortfalls
 
@@ -50,9 +51,9 @@ def _missing(manifest: Mapping[str, Any]) -> Iterator[str]:
             + (f"; run id {manifest['run_id']} with a larger one goes on" if may_go_on else "")
         )
     unscored = manifest.get("rewards", {}).get("unscored", {}).values()
-    unpaid = sum(causes.get("budget_spent", 0) for causes in unscored)
+    unpaid = sum(causes.get(cause, 0) for causes in unscored for cause in UNPAID)
     if unpaid:
-        yield f"budget: {_limits(asked)} is spent: {unpaid} scores were not asked for"
+        yield f"budget: {_limits(asked)} is spent: {unpaid} scores were not asked for, or in part"
     too_many = failed_share(totals["failed"], totals["requested"], asked["max_failed_share"])
     if too_many is not None:
         yield too_many

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from arbitrage.answers import PASSING
+
 NOTHING = "nothing"
 # Standings in which the reward that is asked for does not decide.
 _REFUSED = {"below_floor": "is below the floor", "not_audited": "was never audited"}
 _TRUSTED = "taken_on_trust"
-# Causes of a missing score after which asking again may give one.
-_PASSING = ("unanswered", "budget_spent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def reward_sentences(manifest: Mapping[str, Any]) -> list[str]:
     for name, causes in section.get("unscored", {}).items():
         lost = ", ".join(f"{cause} {count:,}" for cause, count in causes.items())
         mend = ""
-        if any(cause.removeprefix("partly_") in _PASSING for cause in causes):
+        if any(cause.removeprefix("partly_") in PASSING for cause in causes):
             mend = " `arbitrage decide RUN --retry-unanswered` asks again."
         said.append(f"filters.{name}: candidates without a whole score: {lost}.{mend}")
     return [*said, *(f"{flag['kind']}: {flag['says']}" for flag in section.get("flags", []))]

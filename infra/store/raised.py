@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from arbitrage.answers import UNPAID
 from arbitrage.config import RunConfig
 from arbitrage.config.model import RunSection
 from arbitrage.errors import ConfigError, RunConflictError
@@ -20,7 +21,6 @@ from arbitrage.infra.store.files import Folder
 from arbitrage.infra.store.usage import read_usage, spent
 
 LIMITS = ("usd", "tokens", "requests")
-_UNPAID = ("budget_spent", "partly_budget_spent")
 
 
 def unasked(manifest: Mapping[str, Any]) -> int:
@@ -32,7 +32,7 @@ def unasked(manifest: Mapping[str, Any]) -> int:
     """
     counts = Counts.from_json(manifest["counts"])
     scores = manifest.get("rewards", {}).get("unscored", {}).values()
-    unpaid = sum(int(causes.get(cause, 0)) for causes in scores for cause in _UNPAID)
+    unpaid = sum(int(causes.get(cause, 0)) for causes in scores for cause in UNPAID)
     return counts.total().failures[SPENT] + counts.unroutable_total.reasons[SPENT] + unpaid
 
 

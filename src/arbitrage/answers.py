@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+# Causes of a missing score that say nothing of the answer: another day the server may have one.
+PASSING = ("unanswered", "budget_spent")
+# Those of a score, or of a part of one, that is not there because no budget was left.
+UNPAID = ("budget_spent", "partly_budget_spent")
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:

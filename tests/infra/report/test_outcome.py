@@ -52,6 +52,15 @@ def test_a_spent_budget_is_a_shortfall() -> None:
     )
 
 
+def test_scores_that_no_budget_was_left_for_are_a_shortfall_also_in_part() -> None:
+    budget = manifest(
+        config={"run": {"max_failed_share": 0.01, "budget_requests": 12}},
+        rewards={"unscored": {"judge": {"partly_budget_spent": 2, "refused": 1}}},
+    )
+    (said,) = Outcome.of(budget).shortfalls
+    assert said.endswith("is spent: 2 scores were not asked for, or in part")
+
+
 def test_a_run_in_which_nothing_was_requested_fell_short() -> None:
     totals = {"requested": 0, "kept": 0, "failed": 0}
     assert Outcome.of(manifest(totals=totals)).shortfalls
