@@ -98,6 +98,10 @@ def unit_rows(vectors: Vectors, identity: str) -> Vectors:
             f"{identity} gave a vector with a value that is not a finite number.",
             mend="Try the model in full precision.",
         )
-    unit = vectors / np.where(norms > 0, norms, 1.0).astype(np.float32)[:, None]
-    unit[doubtful] = wide / np.where(norms > 0, norms, 1.0)[doubtful, None]
+    lengths = np.where(norms > 0, norms, 1.0)
+    wide /= lengths[doubtful, None]
+    # Not even the length of a doubtful row is sure to be a float32.
+    lengths[doubtful] = 1.0
+    unit: Vectors = vectors / lengths.astype(np.float32)[:, None]
+    unit[doubtful] = wide
     return unit
