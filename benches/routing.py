@@ -7,7 +7,8 @@ Boards, and what is kept apart in the five folds:
 - wmt24: human scores of translations, by document; the domain is the task.
 - wmt25, wmt25-small: an LLM judge's scores of documents, no text, by document; the domain is the
   task. Small: the seven teachers up to 12B but Gemma-3-12B, which leads them everywhere.
-- routerdc, llmrouter: share right, by prompt (no prompt stands twice).
+- routerdc, llmrouter: share right, by prompt (no prompt stands twice). With -named, the data set of
+  each prompt in the fit is known; of those that are routed the text alone.
 - lcb: cross-lingual prompts; reward 1 where every judged line is in the language asked for and no
   English word is in the answer, by this package's filter; 0 where no line can be judged (an empty
   answer, say). Four folds by task: the last number of the prompt's id modulo 4, so that a task is
@@ -41,6 +42,7 @@ import polars as pl
 from arbitrage.filters.base import Batch
 from arbitrage.filters.language_confusion import LanguageConfusion, LanguageConfusionParams
 from arbitrage.routers.evaluation import FOLDS, cross_validated, summarised
+from arbitrage.routers.folds import grouped_folds
 from arbitrage.routers.meaning import Meaning, meaning_of
 from arbitrage.routers.policies import EMBEDDED, POLICIES
 from arbitrage.routers.reward_log import RewardLog, reward_log_of
@@ -92,10 +94,12 @@ def wmt25(data: Path, teachers: list[str] | None = None) -> RewardLog:
     )
 
 
-def asked(data: Path, name: str) -> RewardLog:
+def asked(data: Path, name: str, *, named: bool = False) -> RewardLog:
     rows = pl.read_parquet(data / f"router/{name}.parquet")
     keys = ["prompt_id", "language", "prompt"]
-    long = rows.drop("dataset").unpivot(index=keys, variable_name="teacher", value_name="reward")
+    rows = rows.rename({"dataset": "source"}) if named else rows.drop("dataset")
+    keys += ["source"] if named else []
+    long = rows.unpivot(index=keys, variable_name="teacher", value_name="reward")
     return log_of(long.with_columns(pl.col("reward").cast(pl.Float64)), name)
 
 
@@ -158,7 +162,9 @@ BOARDS: dict[str, Callable[[Path], RewardLog]] = {
     "lcb-weak-easy": lambda data: lcb(data, weak=True, by_task=False),
     "lcb-ten": lambda data: lcb(data, weak=False, by_task=True, every=True),
     "llmrouter": lambda data: asked(data, "llmrouter"),
+    "llmrouter-named": lambda data: asked(data, "llmrouter", named=True),
     "routerdc": lambda data: asked(data, "routerdc"),
+    "routerdc-named": lambda data: asked(data, "routerdc", named=True),
 }
 
 
@@ -192,6 +198,9 @@ def measured_board(
                 "route s": taken["route"],
             }
         )
+    if any(log.sources):
+        folds = grouped_folds(log.groups, FOLDS, 0) if isinstance(folds, int) else folds
+        figures[f"{name}: were the data set of a routed prompt known"] = number(known(log, folds))
     ours = summary["routers"].get("learned", summary["routers"]["fixed"])["per_language"]
     worse = [tag for tag, cell in ours.items() if cell["vs_fixed"]["difference"] < 0]
     sure = [
@@ -206,6 +215,17 @@ def measured_board(
     figures[f"{name}: languages below fixed, of all"] = f"{len(worse)} of {len(ours)}"
     figures[f"{name}: of them surely so (Holm, 5 %)"] = ", ".join(sure) or "none"
     return rows
+
+
+def known(log: RewardLog, folds: np.ndarray[Any, np.dtype[np.intp]]) -> float:
+    """What the best teacher of each data set earns, found on the other folds."""
+    sources, earned = np.array(log.sources), np.empty(len(log))
+    for fold in range(int(folds.max()) + 1):
+        for source in np.unique(sources):
+            here = sources == source
+            best = np.nanmean(log.rewards[here & (folds != fold)], axis=0).argmax()
+            earned[here & (folds == fold)] = log.rewards[here & (folds == fold), best]
+    return float(earned.mean())
 
 
 def number(value: float) -> str:

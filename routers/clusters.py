@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.routers.design import Single
 from arbitrage.routers.features import Counts
 from arbitrage.routers.projection import Projection
+from arbitrage.routers.word_columns import Single
 
 CLUSTERS, PROMPTS_A_CLUSTER, ROUNDS = 64, 30, 25
 # Centres are sought among so many prompts at most, drawn at random.

@@ -139,12 +139,10 @@ def _try_all(
 ) -> dict[str, tuple[Matrix, float, float]]:
     heard = np.flatnonzero(log.present.any(axis=0))
     found = {}
-    known = RewardLog(
-        log.prompts,
-        log.groups,
-        tuple(log.teachers[column] for column in heard),
-        log.rewards[:, heard],
-        log.digest,
+    known = replace(
+        log,
+        teachers=tuple(log.teachers[column] for column in heard),
+        rewards=log.rewards[:, heard],
     )
     for name in routers:
         begun = time.perf_counter()

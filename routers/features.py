@@ -146,11 +146,15 @@ def weighed(
     place, rows = place[there], counts.rows[there]
     cells = counts.values[there] * known.weights[place]
     length = np.sqrt(np.bincount(rows, weights=cells * cells, minlength=counts.size))
-    made = np.empty((counts.size, weights.shape[1]))
-    for column in range(weights.shape[1]):
-        parts = cells * weights[place, column]
-        made[:, column] = np.bincount(rows, weights=parts, minlength=counts.size)
-    return np.divide(made, length[:, None], out=np.zeros_like(made), where=length[:, None] > 0)
+    made = np.zeros((counts.size, weights.shape[1]))
+    begins = np.flatnonzero(np.diff(rows, prepend=-1))
+    for first in range(0, len(begins), _AT_ONCE):
+        starts = begins[first : first + _AT_ONCE]
+        stop = begins[first + _AT_ONCE] if first + _AT_ONCE < len(begins) else len(rows)
+        some = slice(starts[0], stop)
+        parts = cells[some, None] * weights[place[some]]
+        made[rows[starts]] = np.add.reduceat(parts, starts - starts[0], axis=0)
+    return np.divide(made, length[:, None], out=made, where=length[:, None] > 0)
 
 
 def column_table(known: Vocabulary) -> NDArray[np.int32]:

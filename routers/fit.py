@@ -85,8 +85,8 @@ KINDS: dict[str, Callable[..., Model]] = {
     "nearest": NearestModel.fit,
     "cluster": ClusterModel.fit,
 }
-# Of `learned`, 2: embeddings beside words.
-VERSIONS = {"fixed": 1, "learned": 2, "nearest": 1, "cluster": 1}
+# Of `learned`, 2: embeddings beside words; 3: likeness and data sets.
+VERSIONS = {"fixed": 1, "learned": 3, "nearest": 1, "cluster": 1}
 
 
 def fit_artefact(

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
-from arbitrage.routers.clusters import Clusters
-from arbitrage.routers.design import IN_MEMORY, Design, Single
+from arbitrage.routers.design import IN_MEMORY, Design
 from arbitrage.routers.features import Vocabulary, features, weighed
 from arbitrage.routers.folds import clustered_error, grouped_folds
-from arbitrage.routers.heads import Head, fit_head, softmax, solve_normal
-from arbitrage.routers.held_out import HeldOut, Setting, held_out
+from arbitrage.routers.heads import Head, fit_head, softmax
+from arbitrage.routers.held_out import (
+    HeldOut,
+    as_ridge,
+    held_out,
+    setting_of,
+    source_ridges,
+    targets_of,
+)
+from arbitrage.routers.likeness import Likeness
 from arbitrage.routers.meaning import Meaning, centred, checked_meaning
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, best_column, residual
-from arbitrage.routers.projection import DIMENSIONS, Projection
 from arbitrage.routers.reward_log import RewardLog
+from arbitrage.routers.ridges import fit_ridges
+from arbitrage.routers.sources import Sources, coded, gains_of, indicators
+from arbitrage.routers.word_columns import Single
 
 INNER_FOLDS = 5
 # Standard errors that features must gain to be trusted: a one-sided test at 5 %. One, as in the
@@ -40,8 +50,8 @@ class Weighing:
         trusted: "learned", "fixed" or "single".
         learned, fixed, single: reward of each.
         error: standard error of the learned one's gain over the better of the others.
-        settings: (penalty, paired share, dense share, whether clusters add) of each setting that is
-            averaged.
+        settings: (penalty; paired, likeness and dense share; 1 on top of the data sets' gains, else
+            0) of each setting that is averaged.
         plain: languages in which features did harm, held out: there it is `fixed` all the same.
     """
 
@@ -59,9 +69,10 @@ class LearnedModel:
     """A fitted router: pooled means by language, and weights of a prompt's features on top.
 
     Attributes:
-        weights: float32 [len(shared) + len(paired) + len(centre), n_teachers]; no rows where the
-            fit trusts the means alone.
-        clusters, cluster_gains: what a prompt's cluster adds, float32 [k, n_teachers].
+        weights: float32 [len(shared) + len(paired) + likeness.width + len(centre), n_teachers];
+            no rows where the fit trusts the means alone.
+        sources: the data sets it tells apart; None where the log named none, or where that did not
+            help.
         centre: float32 [dimensions], mean of the embeddings in the fit; empty without embeddings.
         temperature: of the softmax over expected rewards that says how likely each is the best.
         meaning: the embedder, where the router was given one.
@@ -72,8 +83,8 @@ class LearnedModel:
     shared: Vocabulary
     paired: Vocabulary
     weights: Single
-    clusters: Clusters
-    cluster_gains: Single
+    likeness: Likeness
+    sources: Sources | None
     centre: Single
     temperature: float
     head: Head
@@ -87,40 +98,47 @@ class LearnedModel:
         if len(self.weights) and len(batch):
             counts = features(batch)
             gain = np.zeros_like(base)
-            words, paired, dense = self._weights()
-            gain += weighed(counts, counts.bins, self.shared, words)
-            if len(paired):
+            words, paired, alike, dense = self._weights()
+            telling = words[:, :0] if self.sources is None else self.sources.weights
+            all_of_it = np.hstack([words, self.likeness.directions, telling])
+            ends = np.cumsum([words.shape[1], self.likeness.directions.shape[1]])
+            read = weighed(counts, counts.bins, self.shared, all_of_it)
+            own, along, scores = np.split(read, ends, axis=1)
+            gain += own
+            if paired.any():
                 gain += weighed(counts, counts.paired, self.paired, paired)
+            if alike.any():
+                gain += self.likeness.columns(along.astype(np.float32)) @ alike
             if self.meaning is not None and dense.any():
                 gain += centred(self.meaning(batch.texts), self.centre) @ dense
-            if self.cluster_gains.any():
-                gain += self.cluster_gains[self.clusters.place(counts)]
+            if self.sources is not None:
+                gain += self.sources.added(scores)
             gain[_in(batch.languages, self.weighing.plain)] = 0
             base += gain
         return base
 
     def _weights(self) -> list[Single]:
-        """Of shared words, of words in a language, and of the embedding."""
-        ends = len(self.shared), len(self.shared) + len(self.paired)
-        return np.split(self.weights, ends)
+        """Of shared words, of words in a language, of likeness and of the embedding."""
+        widths = len(self.shared), len(self.paired), self.likeness.width
+        return np.split(self.weights, np.cumsum(widths))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "centre": self.centre,
             "weights": self.weights,
-            "centres": self.clusters.centres,
-            "cluster_gains": self.cluster_gains,
-            "cluster_bins": self.clusters.projection.known.bins,
-            "cluster_idf": self.clusters.projection.known.weights,
             "shared_bins": self.shared.bins,
             "shared_idf": self.shared.weights,
             "paired_bins": self.paired.bins,
             "paired_idf": self.paired.weights,
+            **self.likeness.arrays(),
+            **({} if self.sources is None else self.sources.arrays()),
             **means_arrays(self.means),
         }
 
     def settings(self) -> dict[str, Any]:
         own: dict[str, Any] = {"temperature": self.temperature, "head": self.head}
+        if self.sources is not None:
+            own["sources"] = self.sources.settings()
         if self.meaning is not None:
             own["embedding"] = {
                 "params": dict(self.meaning.params),
@@ -133,7 +151,6 @@ class LearnedModel:
         cls, teachers: tuple[str, ...], arrays: Arrays, settings: Mapping[str, Any]
     ) -> LearnedModel:
         """The model that gave these `arrays()` and `settings()`."""
-        projection = Projection(Vocabulary(arrays["cluster_bins"], arrays["cluster_idf"]))
         weighing = settings["weighing"]
         averaged = tuple(tuple(setting) for setting in weighing["settings"])
         return cls(
@@ -142,8 +159,8 @@ class LearnedModel:
             Vocabulary(arrays["shared_bins"], arrays["shared_idf"]),
             Vocabulary(arrays["paired_bins"], arrays["paired_idf"]),
             arrays["weights"],
-            Clusters(projection, arrays["centres"]),
-            arrays["cluster_gains"],
+            Likeness.from_arrays(arrays),
+            Sources.of(arrays, settings["sources"]) if "sources" in settings else None,
             arrays["centre"],
             settings["temperature"],
             settings["head"],
@@ -158,12 +175,13 @@ def fit_learned(
     """Fit on all prompts of a log, with settings chosen by cross-validation inside it.
 
     Expected reward = mean of the teacher in the language, partially pooled, + features . weights
-    + (where it helps) what the prompt's cluster gains. Of the settings, all within one standard
-    error of the best are averaged: their order is mostly luck. Do no harm: unless that gains, held
-    out, more than 1.645 standard errors over both the best teacher per language and the best
-    teacher, it is not used, and the better of those two is what remains (a stricter
-    one-standard-error rule, Breiman et al. 1984). Nor is it used in a language where it loses, held
-    out.
+    + (where the log names data sets, and it helps) the gain of the data set that the prompt is
+    probably from. Features are words, and likeness to some of the prompts. Of the settings, all
+    within one standard error of the best are averaged: their order is mostly luck. Do no harm:
+    unless that gains, held out, more than 1.645 standard errors over both the best teacher per
+    language and the best teacher, it is not used, and the better of those two is what remains (a
+    stricter one-standard-error rule, Breiman et al. 1984). Nor is it used in a language where it
+    loses, held out.
 
     With `meaning`, embeddings of the prompts are columns beside the words, and being without them
     is among the settings: they are used as far as they gain, held out.
@@ -182,24 +200,20 @@ def fit_learned(
         return _without_features(log, means, 1.0, head, weighing)
     vectors = None if meaning is None else meaning(log.prompts.texts)
     centre = np.zeros(0, np.float32) if vectors is None else vectors.mean(axis=0)
-    design = Design.of(log.prompts, None if vectors is None else centred(vectors, centre))
-    clusters = Clusters.of(design.counts, seed=seed)
-    found = held_out(log, design, clusters, folds, head)
+    dense = None if vectors is None else centred(vectors, centre)
+    design = Design.of(log.prompts, dense, seed=seed)
+    found = held_out(log, design, folds, head)
     weighing, expected = _weighed(log, found)
     temperature = _temperature(expected, log.rewards)
     if weighing.trusted == "single":
         means = PooledMeans.of(tags, log.rewards, borrowed=np.inf)
     if weighing.trusted != "learned":
         return _without_features(log, means, temperature, head, weighing)
-    weights = _weights(log, design, means, _times(weighing.settings), head)
-    added = sum(setting[-1] for setting in weighing.settings) / len(weighing.settings)
-    left = residual(log.rewards, means.rows(tags))
-    gains = np.float32(added) * clusters.gains(clusters.place(design.counts), left)
-    if not weights[len(design.shared) + len(design.paired) :].any():
-        meaning = None
-        weights = weights[: len(design.shared) + len(design.paired)]
-        centre = centre[:0]
-    features_part = (design.shared, design.paired, weights, clusters, gains, centre)
+    weights, sources = _learned(log, design, means, (weighing, found), head)
+    words = design.width - len(centre)
+    if not weights[words:].any():
+        meaning, weights, centre = None, weights[:words], centre[:0]
+    features_part = (design.shared, design.paired, weights, design.likeness, sources, centre)
     return LearnedModel(log.teachers, means, *features_part, temperature, head, weighing, meaning)
 
 
@@ -208,74 +222,67 @@ def _without_features(
 ) -> LearnedModel:
     """A model that knows the means alone."""
     none = np.zeros((0, len(log.teachers)), np.float32)
-    nowhere = Clusters(Projection(_NO_FEATURES), np.zeros((0, DIMENSIONS), np.float32))
-    plain = (_NO_FEATURES, _NO_FEATURES, none, nowhere, none, np.zeros(0, np.float32))
-    return LearnedModel(log.teachers, means, *plain, temperature, head, weighing)
-
-
-def _times(settings: tuple[tuple[float, ...], ...]) -> dict[Setting, int]:
-    """How often each setting of the head stands among those averaged."""
-    found: dict[Setting, int] = {}
-    for *chosen, _ in settings:
-        setting = Setting(*chosen)
-        found[setting] = found.get(setting, 0) + 1
-    return found
+    nothing = (_NO_FEATURES, _NO_FEATURES, none, Likeness.nothing(), None, np.zeros(0, np.float32))
+    return LearnedModel(log.teachers, means, *nothing, temperature, head, weighing)
 
 
 def _constant(rewards: Matrix) -> bool:
     return bool(np.nanmin(rewards) == np.nanmax(rewards))
 
 
-def _weights(
-    log: RewardLog, design: Design, means: PooledMeans, times: Mapping[Setting, int], head: Head
-) -> Single:
-    """float32 [width, n_teachers]: the mean of the head's weights at each setting, each `times`."""
+def _learned(
+    log: RewardLog,
+    design: Design,
+    means: PooledMeans,
+    chosen: tuple[Weighing, HeldOut],
+    head: Head,
+) -> tuple[Single, Sources | None]:
+    """float32 [width, n_teachers], the mean of the head's weights at the settings that are
+    averaged; and the data sets, their gains times the part of the settings that ask for them.
+
+    Args:
+        chosen: the settings, and what was seen held out.
+    """
+    weighing, found = chosen
+    width, averaged = len(log.teachers), [setting_of(row) for row in weighing.settings]
+    sourced = sum(setting.sourced for setting in averaged) / len(averaged)
+    names, member = coded(log.sources) if sourced else ((), np.zeros(len(log), np.intp))
     base = means.rows(log.prompts.languages)
-    total = np.zeros((design.width, len(log.teachers)), np.float32)
-    shares = {setting: np.float32(some / sum(times.values())) for setting, some in times.items()}
-    if design.matrix is not None and (head != "reward" or len(log) <= design.width):
-        for setting, share in shares.items():
-            scale = design.scale(setting.paired_share, setting.dense_share)
-            scaled = design.matrix * scale
-            fitted = fit_head(head, scaled, log.rewards, base, setting.penalty)
-            total += share * fitted * scale[:, None]
-        return total
-    # One matrix of sums serves every setting.
-    gram = np.zeros((design.width, design.width), np.float32)
-    right = np.zeros(total.shape, np.float32)
-    for start, part in design.chunks():
-        rows = slice(start, start + len(part))
-        gram += part.T @ part
-        right += part.T @ residual(log.rewards[rows], base[rows])
-    for setting, share in shares.items():
-        scale = design.scale(setting.paired_share, setting.dense_share)
-        scaled = gram * scale[:, None] * scale
-        solved = solve_normal(scaled, right * scale[:, None], setting.penalty)
-        total += share * solved * scale[:, None]
-    return total
+    gains = gains_of(member, len(names), residual(log.rewards, base))
+    there, prior = indicators(member, len(names))
+    starts = (base, base + gains[member]) if names else (base,)
+    targets = partial(targets_of, log, starts, there)
+    part = 1 / len(averaged)
+    if head == "reward":
+        wanted = {as_ridge(setting, width): part for setting in averaged}
+        weights = fit_ridges(design, targets, wanted, width)
+    else:
+        weights = np.zeros((design.width, width), np.float32)
+        matrix = np.vstack([chunk for _, chunk in design.chunks()])
+        for setting in averaged:
+            scale, start = design.scale(setting.shares), starts[setting.sourced]
+            fitted = fit_head(head, matrix * scale, log.rewards, start, setting.penalty)
+            weights += np.float32(part) * fitted * scale[:, None]
+    if not names:
+        return weights, None
+    wanted = dict.fromkeys(source_ridges(names, width), 1.0)
+    telling = fit_ridges(design, targets, wanted, len(names))[: len(design.shared)]
+    told = prior, found.temperature, np.float32(sourced) * gains, found.told_apart
+    return weights, Sources(names, telling, *told)
 
 
 def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
     """Which settings are averaged, whether to trust them, and what is then expected, held out."""
     groups = np.unique(np.array(log.groups, dtype=object), return_inverse=True)[1]
     single, fixed = _earned(log, found.single), _earned(log, found.fixed)
-    earned = {
-        (setting.penalty, setting.paired_share, setting.dense_share, added): _earned(
-            log, found.fixed + gain + added * found.clustered
-        )
-        for setting, gain in found.gains.items()
-        for added in (0.0, 1.0)
-    }
+    earned = {setting: _earned(log, found.fixed + gain) for setting, gain in found.gains.items()}
     best = max(earned.values(), key=np.mean)
     near = tuple(
         setting
         for setting, rewards in earned.items()
         if best.mean() - rewards.mean() <= clustered_error(best - rewards, groups)
     )
-    gain = sum(
-        found.gains[Setting(*setting[:-1])] + setting[-1] * found.clustered for setting in near
-    )
-    expected = found.fixed + gain / len(near)
+    expected = found.fixed + sum(found.gains[setting] for setting in near) / len(near)
     learned = _earned(log, expected)
     plain = harmed(log.prompts.languages, learned - fixed)
     spared = _in(log.prompts.languages, plain)
@@ -286,7 +293,8 @@ def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
         name = "learned"
     means = float(learned.mean()), float(fixed.mean()), float(single.mean())
     believed = {"learned": expected, "fixed": found.fixed, "single": found.single}
-    return Weighing(name, *means, error, near, plain), believed[name]
+    averaged = tuple(setting.row for setting in near)
+    return Weighing(name, *means, error, averaged, plain), believed[name]
 
 
 def harmed(tags: Sequence[str], gain: Matrix) -> tuple[str, ...]:

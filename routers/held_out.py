@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from arbitrage.routers.clusters import Clusters
-from arbitrage.routers.design import Design, Single
-from arbitrage.routers.heads import Head, fit_head, solve_normal
+from arbitrage.routers.design import Design, Shares
+from arbitrage.routers.heads import Head, fit_head
 from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.reward_log import RewardLog
+from arbitrage.routers.ridges import Ridge, held_out_ridges
+from arbitrage.routers.sources import (
+    PENALTY,
+    coded,
+    expected_gain,
+    gains_of,
+    indicators,
+    likeliest_temperature,
+)
+from arbitrage.routers.word_columns import Single
 
-PENALTIES = (1.5, 6.0, 25.0, 100.0)
+PENALTIES = (1.5, 6.0, 25.0, 50.0, 100.0)
 PAIRED_SHARES = (0.0, 0.3)
+LIKENESS_SHARES = (0.0, 3.0)
 # Without embeddings, and with: they may always turn out to be of no use.
 DENSE_SHARES = (0.0, 1.0, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of a head: ridge penalty, and the shares of prior variance of the paired weights
-    and of those of embeddings."""
+    """One setting of a head: ridge penalty, prior variances of the weights, and whether it stands
+    on top of the data sets' gains or on the language's means alone."""
 
     penalty: float
-    paired_share: float
-    dense_share: float
+    shares: Shares
+    sourced: bool
+
+    @property
+    def row(self) -> tuple[float, ...]:
+        """As it stands in a card."""
+        own = self.shares
+        return self.penalty, own.paired, own.likeness, own.dense, float(self.sourced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,117 +54,110 @@ class HeldOut:
     Attributes:
         single, fixed: float64 [n, n_teachers], pooled means without and with the language.
         gains: setting -> float32 [n, n_teachers], to be added to `fixed`.
-        clustered: float32 [n, n_teachers], what the prompt's cluster gains, likewise.
+        temperature: of the chances of data sets.
+        told_apart: share of prompts whose data set was the likeliest.
     """
 
     single: Matrix
     fixed: Matrix
     gains: dict[Setting, Single]
-    clustered: Single
+    temperature: float
+    told_apart: float
 
 
-def held_out(
-    log: RewardLog, design: Design, clusters: Clusters, folds: NDArray[np.intp], head: Head
-) -> HeldOut:
-    """Predict every prompt by fits on the other folds, at every setting.
-
-    Vocabulary and clusters are those of all prompts: they are made without looking at a reward.
-    """
-    tags = log.prompts.languages
+def held_out(log: RewardLog, design: Design, folds: NDArray[np.intp], head: Head) -> HeldOut:
+    """Predict every prompt by fits on the other folds, at every setting."""
+    tags, width = log.prompts.languages, len(log.teachers)
+    names, member = coded(log.sources)
     single, fixed = np.empty_like(log.rewards), np.empty_like(log.rewards)
-    clustered = np.zeros(log.rewards.shape, np.float32)
-    member = clusters.place(design.counts)
-    bases = []
+    starts: list[tuple[Matrix, ...]] = []
+    gains: list[Single] = []
     for fold in range(int(folds.max()) + 1):
         out = folds == fold
         inside = [tag for tag, gone in zip(tags, out, strict=True) if not gone]
         means = PooledMeans.of(inside, log.rewards[~out])
         base = means.rows(tags)
-        bases.append(base)
         fixed[out], single[out] = base[out], means.overall
         left = residual(log.rewards[~out], base[~out])
-        clustered[out] = clusters.gains(member[~out], left)[member[out]]
-    shares = [
-        (paired, dense)
-        for dense in (DENSE_SHARES if design.dense.shape[1] else (0.0,))
-        for paired in (PAIRED_SHARES if len(design.paired) else (0.0,))
-    ]
-    settings = [Setting(penalty, *share) for share in shares for penalty in PENALTIES]
-    gains = {setting: np.zeros(log.rewards.shape, np.float32) for setting in settings}
-    if head == "reward":
-        by_rows = design.matrix is not None and len(log) <= design.width
-        make = _by_rows if by_rows else _by_columns
-        for setting, rows, found in make(log, design, folds, bases, shares):
-            gains[setting][rows] = found
-    else:
-        for setting in settings:
-            scaled = np.vstack([part for _, part in design.chunks()]) * design.scale(
-                setting.paired_share, setting.dense_share
-            )
-            for fold, base in enumerate(bases):
-                out = folds == fold
-                seen = scaled[~out], log.rewards[~out], base[~out]
-                gains[setting][out] = scaled[out] @ fit_head(head, *seen, setting.penalty)
-    return HeldOut(single, fixed, gains, clustered)
+        gains.append(gains_of(member[~out], len(names), left))
+        # In the fit the data set is known; what words add is learned beyond its gain.
+        starts.append((base, base + gains[fold][member]) if names else (base,))
+    found = {
+        setting: np.zeros(log.rewards.shape, np.float32) for setting in settings(design, names)
+    }
+    scores = np.zeros((len(log), len(names)))
+    there, prior = indicators(member, len(names))
+    by_ridge = {as_ridge(setting, width): setting for setting in found if head == "reward"}
+    wanted = [*by_ridge, *source_ridges(names, width)]
+    targets = [partial(targets_of, log, of_fold, there) for of_fold in starts]
+    for ridge, rows, made in held_out_ridges(design, folds, targets, wanted):
+        into = found[by_ridge[ridge]] if ridge in by_ridge else scores
+        into[rows] = made
+    if head != "reward":
+        _by_head(log, design, (folds, starts), head, found)
+    scores += prior
+    temperature = likeliest_temperature(scores, member) if names else 1.0
+    for fold, of_fold in enumerate(gains):
+        out = folds == fold
+        if names:
+            more = expected_gain(scores[out], temperature, of_fold)
+            for setting, gain in found.items():
+                if setting.sourced:
+                    gain[out] += more
+    told_apart = float((scores.argmax(axis=1) == member).mean()) if names else 0.0
+    return HeldOut(single, fixed, found, temperature, told_apart)
 
 
-def _by_rows(
+def _by_head(
     log: RewardLog,
     design: Design,
-    folds: NDArray[np.intp],
-    bases: list[Matrix],
-    shares: Sequence[tuple[float, float]],
-) -> Iterator[tuple[Setting, NDArray[np.intp], Single]]:
-    """Ridge in its dual: few prompts, so one matrix of their products serves all settings."""
-    matrix = next(design.chunks())[1]
-    words, split = len(design.shared), len(design.shared) + len(design.paired)
-    common = matrix[:, :words] @ matrix[:, :words].T
-    own = matrix[:, words:split] @ matrix[:, words:split].T
-    alike = matrix[:, split:] @ matrix[:, split:].T
-    for paired, dense in shares:
-        products = common + np.float32(paired) * own + np.float32(dense) * alike
-        for fold, base in enumerate(bases):
+    split: tuple[NDArray[np.intp], Sequence[Sequence[Matrix]]],
+    head: Head,
+    found: Mapping[Setting, Single],
+) -> None:
+    """Fill in what a head that is no ridge predicts, of the folds and what each starts from."""
+    folds, starts = split
+    matrix = np.vstack([part for _, part in design.chunks()])
+    for setting, gain in found.items():
+        scaled = matrix * design.scale(setting.shares)
+        for fold, of_fold in enumerate(starts):
             out = folds == fold
-            inside, across = products[np.ix_(~out, ~out)], products[np.ix_(out, ~out)]
-            target = residual(log.rewards, base)[~out]
-            for penalty in PENALTIES:
-                yield (
-                    Setting(penalty, paired, dense),
-                    np.flatnonzero(out),
-                    across @ solve_normal(inside, target, penalty),
-                )
+            seen = scaled[~out], log.rewards[~out], of_fold[setting.sourced][~out]
+            gain[out] = scaled[out] @ fit_head(head, *seen, setting.penalty)
 
 
-def _by_columns(
-    log: RewardLog,
-    design: Design,
-    folds: NDArray[np.intp],
-    bases: list[Matrix],
-    shares: Sequence[tuple[float, float]],
-) -> Iterator[tuple[Setting, NDArray[np.intp], Single]]:
-    """Ridge by normal equations: one matrix a fold, summed over all folds but one."""
-    grams = np.zeros((len(bases), design.width, design.width), np.float32)
-    rights = np.zeros((len(bases), design.width, log.rewards.shape[1]), np.float32)
-    for start, part in design.chunks():
-        rows = slice(start, start + len(part))
-        for fold, base in enumerate(bases):
-            here = folds[rows] == fold
-            grams[fold] += part[here].T @ part[here]
-            target = residual(log.rewards[rows], base[rows])
-            target[here] = 0
-            rights[fold] += part.T @ target
-    whole = grams.sum(axis=0)
-    solved: dict[tuple[int, Setting], Single] = {}
-    for share in shares:
-        scale = design.scale(*share)
-        for fold in range(len(bases)):
-            inside = (whole - grams[fold]) * scale[:, None] * scale
-            right = rights[fold] * scale[:, None]
-            for penalty in PENALTIES:
-                weights = solve_normal(inside, right, penalty) * scale[:, None]
-                solved[fold, Setting(penalty, *share)] = weights
-    for start, part in design.chunks():
-        here = np.arange(start, start + len(part))
-        for (fold, setting), weights in solved.items():
-            mine = folds[here] == fold
-            yield setting, here[mine], part[mine] @ weights
+def settings(design: Design, names: Sequence[str]) -> Iterator[Setting]:
+    """Those that there are columns and data sets for."""
+    _, paired, likeness, dense = (bool(width) for width in design.widths)
+    for sourced in (False, True) if names else (False,):
+        for own in PAIRED_SHARES if paired else (0.0,):
+            for alike in LIKENESS_SHARES if likeness else (0.0,):
+                for meant in DENSE_SHARES if dense else (0.0,):
+                    for penalty in PENALTIES:
+                        yield Setting(penalty, Shares(own, alike, meant), sourced)
+
+
+def setting_of(row: tuple[float, ...]) -> Setting:
+    """The inverse of `Setting.row`."""
+    penalty, paired, likeness, dense, sourced = row
+    return Setting(penalty, Shares(paired, likeness, dense), bool(sourced))
+
+
+def targets_of(log: RewardLog, starts: Sequence[Matrix], there: Single, rows: slice) -> Single:
+    """float32 [rows, len(starts) * n_teachers + sources]: what rewards are beyond each start, and
+    0 and 1 for the data sets."""
+    left = [residual(log.rewards[rows], start[rows]) for start in starts]
+    return np.hstack([*left, there[rows]])
+
+
+def as_ridge(setting: Setting, width: int) -> Ridge:
+    """The ridge of a setting, on the targets of `targets_of`."""
+    first = width if setting.sourced else 0
+    return Ridge(setting.penalty, setting.shares, first, first + width)
+
+
+def source_ridges(names: Sequence[str], width: int) -> list[Ridge]:
+    """The ridge that tells data sets apart by words, if there are any."""
+    if not names:
+        return []
+    return [Ridge(PENALTY, Shares(0.0, 0.0, 0.0), 2 * width, 2 * width + len(names))]

@@ -15,7 +15,7 @@ from arbitrage.embeddings import CachedEmbedder, Embedder, EmbedderParams, share
 from arbitrage.errors import ConfigError, RouterError
 from arbitrage.reach import Reached, reached_by
 from arbitrage.routers.artefact import CARD
-from arbitrage.routers.design import Single
+from arbitrage.routers.word_columns import Single
 
 # Embedders are slow: of a longer prompt its head and its tail are read.
 HEAD, TAIL = 1000, 500

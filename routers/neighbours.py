@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.clusters import BORROWED, Clusters
-from arbitrage.routers.design import Single
 from arbitrage.routers.features import Vocabulary, features
 from arbitrage.routers.models import Arrays, means_arrays, means_from, means_settings
 from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.projection import Projection
 from arbitrage.routers.reward_log import RewardLog
+from arbitrage.routers.word_columns import Single
 
 NEIGHBOURS = 40
 REMEMBERED = 20_000

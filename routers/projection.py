@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arbitrage.routers.design import Single, matrix_chunks
 from arbitrage.routers.features import Counts, Vocabulary, vocabulary
+from arbitrage.routers.word_columns import Single, word_chunks
 
 DIMENSIONS = 256
 COLUMNS = 2000
@@ -32,7 +32,7 @@ class Projection:
     def __call__(self, counts: Counts) -> Single:
         signs = np.random.default_rng(_SEED).integers(0, 2, (COLUMNS, DIMENSIONS), dtype=np.int8)
         table = (2 * signs.astype(np.float32) - 1)[: len(self.known)]
-        parts = [part @ table for _, part in matrix_chunks(counts, self.known, _NONE)]
+        parts = [part @ table for _, part in word_chunks(counts, self.known, _NONE)]
         made = np.vstack([np.zeros((0, DIMENSIONS), np.float32), *parts])
         length = np.linalg.norm(made, axis=1, keepdims=True)
         found: Single = np.divide(made, length, out=np.zeros_like(made), where=length > 0)

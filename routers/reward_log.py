@@ -17,9 +17,10 @@ from arbitrage.errors import ConfigError
 from arbitrage.keys import digest
 from arbitrage.languages import normalise_tag
 from arbitrage.routers.base import PromptBatch
+from arbitrage.routers.sources import coded
 
 COLUMNS = ("prompt_id", "language", "prompt", "teacher", "reward")
-OPTIONAL = ("task", "group")
+OPTIONAL = ("task", "group", "source")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class RewardLog:
     Attributes:
         prompts: what a router sees of each prompt; the text is "" where the log has none.
         groups: prompts of one group are never split between fit and test.
+        sources: the data set each prompt came from, or None. A fit may learn from it; routing
+            never sees it.
         teachers: every teacher with at least one reward.
         rewards: float64 [n_prompts, n_teachers], NaN where there is none; every row has one.
         digest: hash of all of the above: the identity of the training data.
@@ -37,6 +40,7 @@ class RewardLog:
 
     prompts: PromptBatch
     groups: Sequence[str]
+    sources: Sequence[str | None]
     teachers: tuple[str, ...]
     rewards: NDArray[np.float64]
     digest: str
@@ -55,17 +59,19 @@ class RewardLog:
         batch = self.prompts
         columns = (batch.prompt_ids, batch.texts, batch.languages, batch.tasks)
         taken = [[column[place] for place in places] for column in columns]
-        groups = [self.groups[place] for place in places]
-        rewards = self.rewards[places]
-        batch = PromptBatch(*taken)
-        return RewardLog(batch, groups, self.teachers, rewards, self.digest, self.notes)
+        return replace(
+            self,
+            prompts=PromptBatch(*taken),
+            groups=[self.groups[place] for place in places],
+            sources=[self.sources[place] for place in places],
+            rewards=self.rewards[places],
+        )
 
     def among(self, teachers: Sequence[str]) -> RewardLog:
         """The rewards of these teachers alone, and the prompts that have one."""
         kept = [place for place, name in enumerate(self.teachers) if name in set(teachers)]
         names = tuple(self.teachers[place] for place in kept)
-        rewards = self.rewards[:, kept]
-        log = RewardLog(self.prompts, self.groups, names, rewards, self.digest, self.notes)
+        log = replace(self, teachers=names, rewards=self.rewards[:, kept])
         rated = log.present.any(axis=1)
         return log if rated.all() else log.part(np.flatnonzero(rated))
 
@@ -74,7 +80,8 @@ def read_reward_log(path: Path) -> RewardLog:
     """Read a parquet file of one row a prompt and teacher.
 
     Columns: prompt_id, language (BCP-47), prompt (may be null), teacher, reward (null or NaN = not
-    known); where there are such, task (the prompt's) and group (prompts to keep together in folds).
+    known); where there are such, task (the prompt's), group (prompts to keep together in folds) and
+    source (the data set a prompt came from: learned from, but not needed to route).
 
     Raises ConfigError with what is wrong and where: not parquet, a column missing or of another
     type, a null id, language or teacher, no language, an infinite reward, two rewards of one
@@ -134,7 +141,7 @@ def reward_log_of(table: pa.Table, where: str) -> RewardLog:
             mend="Write null where a reward is not known.",
         )
     rewards, notes = _matrix(prompt, teacher, reward, (ids, names), where)
-    batch, groups = _batch(table, prompt, ids, where)
+    batch, groups, sources = _batch(table, prompt, ids, where)
     rated = np.flatnonzero(~np.isnan(rewards).all(axis=1))
     heard = np.flatnonzero(~np.isnan(rewards).all(axis=0))
     if not len(rated):
@@ -146,8 +153,8 @@ def reward_log_of(table: pa.Table, where: str) -> RewardLog:
         notes.append(f"without any reward and left out: {', '.join(silent)}")
     teachers = tuple(names[column] for column in heard)
     rewards = rewards[:, heard]
-    identity = _identity(batch, groups, teachers, rewards)
-    log = RewardLog(batch, groups, teachers, rewards, identity).part(rated)
+    identity = _identity(batch, groups, sources, teachers, rewards)
+    log = RewardLog(batch, groups, sources, teachers, rewards, identity).part(rated)
     return replace(log, notes=(*notes, *_remarks(log)))
 
 
@@ -205,7 +212,7 @@ def _matrix(
 
 def _batch(
     table: pa.Table, prompt: NDArray[np.int64], ids: list[str], where: str
-) -> tuple[PromptBatch, list[str]]:
+) -> tuple[PromptBatch, list[str], list[str | None]]:
     first = np.full(len(ids), len(prompt), dtype=np.int64)
     np.minimum.at(first, prompt, np.arange(len(prompt)))
     columns: dict[str, list[Any]] = {}
@@ -241,7 +248,8 @@ def _batch(
         )
     texts = [text or "" for text in columns["prompt"]]
     groups = [group or own for group, own in zip(columns["group"], ids, strict=True)]
-    return PromptBatch(ids, texts, columns["language"], columns["task"]), groups
+    batch = PromptBatch(ids, texts, columns["language"], columns["task"])
+    return batch, groups, columns["source"]
 
 
 def _tag(written: str, where: str) -> str:
@@ -252,9 +260,15 @@ def _tag(written: str, where: str) -> str:
 
 
 def _identity(
-    batch: PromptBatch, groups: list[str], teachers: Sequence[str], rewards: NDArray[np.float64]
+    batch: PromptBatch,
+    groups: list[str],
+    sources: list[str | None],
+    teachers: Sequence[str],
+    rewards: NDArray[np.float64],
 ) -> str:
-    columns = (batch.prompt_ids, batch.languages, batch.texts, [t or "" for t in batch.tasks])
+    columns = [batch.prompt_ids, batch.languages, batch.texts, [t or "" for t in batch.tasks]]
+    if any(sources):
+        columns.append([source or "" for source in sources])
     parts = [digest(*column) for column in (*columns, groups, teachers)]
     return digest(*parts, np.nan_to_num(rewards, nan=-0.0, copy=True).tobytes(), b"v1")
 
@@ -267,6 +281,9 @@ def _remarks(log: RewardLog) -> list[str]:
     low, high = np.nanmin(log.rewards), np.nanmax(log.rewards)
     if low == high:
         notes.append(f"every reward is {low:g}: nothing to learn")
+    names = [name for name in coded(log.sources)[0] if name]
+    if names:
+        notes.append(f"data sets named: {', '.join(names)}; learned from, never read to route")
     tags = np.array(log.prompts.languages)
     for tag in sorted(set(log.prompts.languages)):
         gone = ~log.present[tags == tag].any(axis=0)

@@ -26,7 +26,7 @@ def reward_log_table(
     rejected_reward: float | None = None,
     config: RunConfig | None = None,
 ) -> pa.Table:
-    """prompt_id, language, prompt, task, teacher, reward, drawn (the run's key), n_samples.
+    """prompt_id, language, prompt, task, source, teacher, reward, drawn (the run's key), n_samples.
 
     The reward of a teacher is the mean over its measured samples; null where there is none: every
     request failed, or the measure abstained. A table of weights is of z-scores within a language
@@ -84,6 +84,7 @@ def _rewards(
             "prompt_id": prompts["prompt_id"].to_pylist(),
             "prompt": asked_texts(prompts["messages"]),
             "task": pl.Series(prompts["task"].to_pylist(), dtype=pl.String),
+            "source": pl.Series(prompts["source"].to_pylist(), dtype=pl.String),
         }
     )
     rows = pl.DataFrame(
@@ -98,7 +99,8 @@ def _rewards(
     means = rows.group_by("prompt_id", "language", "teacher", maintain_order=True).agg(
         pl.col("reward").mean(), n_samples=pl.col("reward").count()
     )
-    columns = ("prompt_id", "language", "prompt", "task", "teacher", "reward", "drawn", "n_samples")
+    texts = ("prompt_id", "language", "prompt", "task", "source", "teacher")
+    columns = (*texts, "reward", "drawn", "n_samples")
     return means.join(asked, on="prompt_id").with_columns(drawn=pl.lit(drawn)).select(columns)
 
 

@@ -159,6 +159,13 @@ def _worth(card: Mapping[str, Any]) -> Iterator[str]:
             instead = "one teacher everywhere"
         yield f"No signal in the prompts could be trusted, held out: it routes to {instead}."
         yield ""
+    sources = card["settings"].get("sources")
+    if sources:
+        named = [code(name) for name in sources["names"] if name]
+        yield f"From the text alone it tells from what data set a prompt is: {', '.join(named)} "
+        yield f"({sources['told_apart']:.0%} of held-out prompts rightly). Elsewhere than in these "
+        yield "data sets it may be worth less."
+        yield ""
 
 
 def _variants(variants: Sequence[Mapping[str, Any]]) -> Iterator[str]:

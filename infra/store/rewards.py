@@ -12,8 +12,8 @@ from arbitrage.errors import ConfigError, unknown_name
 from arbitrage.infra.store.open import FinishedRun
 from arbitrage.schema import asked_texts
 
-_READ = ["prompt_id", "language", "task", "messages"]
-_TEXTS = ("prompt_id", "language", "prompt", "task", "teacher")
+_READ = ["prompt_id", "language", "task", "source", "messages"]
+_TEXTS = ("prompt_id", "language", "prompt", "task", "source", "teacher")
 _COLUMNS = pa.schema([*((name, pa.string()) for name in _TEXTS), ("reward", pa.float64())])
 
 
@@ -25,7 +25,7 @@ def reward_of(run: FinishedRun) -> str | None:
 
 
 def reward_table(run: FinishedRun, objective: str) -> pa.Table:
-    """One row a prompt and teacher asked: prompt_id, language, prompt, task, teacher, reward.
+    """One row a prompt and teacher asked, with the columns of a reward log.
 
     The reward is the mean of a measure over the samples that have one, kept or not, with its sign
     turned where the objective minimises; null where no sample has one.

@@ -201,8 +201,8 @@ def test_rewards_are_means_over_samples_and_rejected_answers_count_as_told(
     path = run_configs.run_steps(run_configs.parsed(data))
     opened = open_run(path)
     measured = pl.DataFrame(reward_log_table({"random": opened}, "maximize:length.words"))
-    assert measured.columns[:6] == [
-        "prompt_id", "language", "prompt", "task", "teacher", "reward",
+    assert measured.columns[:7] == [
+        "prompt_id", "language", "prompt", "task", "source", "teacher", "reward",
     ]  # fmt: skip
     assert measured.height == 60 * 2
     assert set(measured["n_samples"]) == {2}
