@@ -41,6 +41,8 @@ _SCRIPT = regex.compile(
 _SCRIPT_READ = 60
 # Prompts hashed together, so that lists of their words stay short.
 _AT_ONCE = 2048
+# Prompts whose weights are summed together: so few that they stay in the processor's cache.
+_IN_CACHE = 64
 
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _MIXING = np.uint64(0xBF58476D1CE4E5B9)
@@ -148,9 +150,9 @@ def weighed(
     length = np.sqrt(np.bincount(rows, weights=cells * cells, minlength=counts.size))
     made = np.zeros((counts.size, weights.shape[1]))
     begins = np.flatnonzero(np.diff(rows, prepend=-1))
-    for first in range(0, len(begins), _AT_ONCE):
-        starts = begins[first : first + _AT_ONCE]
-        stop = begins[first + _AT_ONCE] if first + _AT_ONCE < len(begins) else len(rows)
+    for first in range(0, len(begins), _IN_CACHE):
+        starts = begins[first : first + _IN_CACHE]
+        stop = begins[first + _IN_CACHE] if first + _IN_CACHE < len(begins) else len(rows)
         some = slice(starts[0], stop)
         parts = cells[some, None] * weights[place[some]]
         made[rows[starts]] = np.add.reduceat(parts, starts - starts[0], axis=0)

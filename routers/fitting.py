@@ -16,11 +16,10 @@ from arbitrage.routers.features import Vocabulary, features, weighed
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax
 from arbitrage.routers.held_out import (
+    TELLING,
     HeldOut,
-    as_ridge,
     held_out,
     setting_of,
-    source_ridges,
     targets_of,
 )
 from arbitrage.routers.likeness import Likeness
@@ -252,21 +251,24 @@ def _learned(
     there, prior = indicators(member, len(names))
     starts = (base, base + gains[member]) if names else (base,)
     targets = partial(targets_of, log, starts, there)
-    part = 1 / len(averaged)
+    weights = np.zeros((design.width, width), np.float32)
+    part = np.float32(1 / len(averaged))
     if head == "reward":
-        wanted = {as_ridge(setting, width): part for setting in averaged}
-        weights = fit_ridges(design, targets, wanted, width)
+        wanted = list(dict.fromkeys(setting.ridge for setting in averaged))
+        for ridge, fitted in fit_ridges(design, targets, wanted):
+            for setting in averaged:
+                if setting.ridge == ridge:
+                    weights += part * fitted[:, setting.columns(width)]
     else:
-        weights = np.zeros((design.width, width), np.float32)
         matrix = np.vstack([chunk for _, chunk in design.chunks()])
         for setting in averaged:
             scale, start = design.scale(setting.shares), starts[setting.sourced]
             fitted = fit_head(head, matrix * scale, log.rewards, start, setting.penalty)
-            weights += np.float32(part) * fitted * scale[:, None]
+            weights += part * fitted * scale[:, None]
     if not names:
         return weights, None
-    wanted = dict.fromkeys(source_ridges(names, width), 1.0)
-    telling = fit_ridges(design, targets, wanted, len(names))[: len(design.shared)]
+    ((_, telling),) = fit_ridges(design, targets, [TELLING])
+    telling = telling[: len(design.shared), 2 * width :]
     told = prior, found.temperature, np.float32(sourced) * gains, found.told_apart
     return weights, Sources(names, telling, *told)
 

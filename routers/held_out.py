@@ -24,11 +24,13 @@ from arbitrage.routers.sources import (
 )
 from arbitrage.routers.word_columns import Single
 
-PENALTIES = (1.5, 6.0, 25.0, 50.0, 100.0)
+PENALTIES = (6.0, 25.0, 50.0, 100.0)
 PAIRED_SHARES = (0.0, 0.3)
 LIKENESS_SHARES = (0.0, 3.0)
 # Without embeddings, and with: they may always turn out to be of no use.
 DENSE_SHARES = (0.0, 1.0, 3.0)
+# The ridge that tells data sets apart, by words.
+TELLING = Ridge(PENALTY, Shares(0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,14 @@ class Setting:
     penalty: float
     shares: Shares
     sourced: bool
+
+    @property
+    def ridge(self) -> Ridge:
+        return Ridge(self.penalty, self.shares)
+
+    def columns(self, width: int) -> slice:
+        """Its own among `targets_of`, of `width` teachers."""
+        return slice(width, 2 * width) if self.sourced else slice(0, width)
 
     @property
     def row(self) -> tuple[float, ...]:
@@ -87,12 +97,15 @@ def held_out(log: RewardLog, design: Design, folds: NDArray[np.intp], head: Head
     }
     scores = np.zeros((len(log), len(names)))
     there, prior = indicators(member, len(names))
-    by_ridge = {as_ridge(setting, width): setting for setting in found if head == "reward"}
-    wanted = [*by_ridge, *source_ridges(names, width)]
+    by_ridge: dict[Ridge, list[Setting]] = {TELLING: []} if names else {}
+    for setting in found if head == "reward" else ():
+        by_ridge.setdefault(setting.ridge, []).append(setting)
     targets = [partial(targets_of, log, of_fold, there) for of_fold in starts]
-    for ridge, rows, made in held_out_ridges(design, folds, targets, wanted):
-        into = found[by_ridge[ridge]] if ridge in by_ridge else scores
-        into[rows] = made
+    for ridge, rows, made in held_out_ridges(design, folds, targets, list(by_ridge)):
+        for setting in by_ridge[ridge]:
+            found[setting][rows] = made[:, setting.columns(width)]
+        if ridge == TELLING:
+            scores[rows] = made[:, 2 * width :]
     if head != "reward":
         _by_head(log, design, (folds, starts), head, found)
     scores += prior
@@ -148,16 +161,3 @@ def targets_of(log: RewardLog, starts: Sequence[Matrix], there: Single, rows: sl
     0 and 1 for the data sets."""
     left = [residual(log.rewards[rows], start[rows]) for start in starts]
     return np.hstack([*left, there[rows]])
-
-
-def as_ridge(setting: Setting, width: int) -> Ridge:
-    """The ridge of a setting, on the targets of `targets_of`."""
-    first = width if setting.sourced else 0
-    return Ridge(setting.penalty, setting.shares, first, first + width)
-
-
-def source_ridges(names: Sequence[str], width: int) -> list[Ridge]:
-    """The ridge that tells data sets apart by words, if there are any."""
-    if not names:
-        return []
-    return [Ridge(PENALTY, Shares(0.0, 0.0, 0.0), 2 * width, 2 * width + len(names))]

@@ -1,12 +1,12 @@
 """Many ridges over one feature matrix: whole, or each fold held out in turn.
 
-They differ in penalty, in the prior variance of groups of columns, and in what they are fitted to;
-the sums over prompts, which take the time, are made once for all of them.
+They differ in penalty and in the prior variance of groups of columns; the sums over prompts, which
+take the time, are made once for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,43 +23,30 @@ Targets = Callable[[slice], Single]
 @dataclass(frozen=True, slots=True)
 class Ridge:
     """Weights that minimise |features W - targets|^2 + penalty |W|^2 over columns whose prior
-    variances are `shares`; of the targets those from `first` up to `last` are its own."""
+    variances are `shares`."""
 
     penalty: float
     shares: Shares
-    first: int
-    last: int
-
-    @property
-    def columns(self) -> slice:
-        return slice(self.first, self.last)
 
 
 def fit_ridges(
-    design: Design, targets: Targets, wanted: Mapping[Ridge, float], width: int
-) -> Single:
-    """float32 [design.width, width]: the sum of the wanted ridges' weights, each times its part.
-
-    All are of `width` targets, which may be other ones.
-    """
-    total = np.zeros((design.width, width), np.float32)
+    design: Design, targets: Targets, wanted: Sequence[Ridge]
+) -> Iterator[tuple[Ridge, Single]]:
+    """(ridge, its weights float32 [design.width, targets]) of fits to all prompts."""
     if _by_rows(design):
         _, matrix = next(design.chunks())
-        products = _products(design, matrix)
-        own = targets(slice(0, len(matrix)))
-        for ridge, part in wanted.items():
-            solved = solve_normal(products(ridge.shares), own[:, ridge.columns], ridge.penalty)
-            scale = design.scale(ridge.shares)
-            total += np.float32(part) * (scale * scale)[:, None] * (matrix.T @ solved)
-        return total
+        products, own = _products(design, matrix), targets(slice(0, len(matrix)))
+        for ridge in wanted:
+            solved = matrix.T @ solve_normal(products(ridge.shares), own, ridge.penalty)
+            yield ridge, solved * np.square(design.scale(ridge.shares))[:, None]
+        return
     gram = np.zeros((design.width, design.width), np.float32)
     right = np.zeros((design.width, targets(slice(0, 1)).shape[1]), np.float32)
     for start, chunk in design.chunks():
         gram += chunk.T @ chunk
         right += chunk.T @ targets(slice(start, start + len(chunk)))
-    for ridge, part in wanted.items():
-        total += np.float32(part) * _solved(design, gram, right, ridge)
-    return total
+    for ridge in wanted:
+        yield ridge, _solved(design, gram, right, ridge)
 
 
 def held_out_ridges(
@@ -105,7 +92,7 @@ def _solved(design: Design, gram: Single, right: Single, ridge: Ridge) -> Single
     there = np.flatnonzero(scale)
     scale = scale[there]
     inside = gram[np.ix_(there, there)] * scale[:, None] * scale
-    solved = solve_normal(inside, right[there][:, ridge.columns] * scale[:, None], ridge.penalty)
+    solved = solve_normal(inside, right[there] * scale[:, None], ridge.penalty)
     weights = np.zeros((design.width, solved.shape[1]), np.float32)
     weights[there] = solved * scale[:, None]
     return weights
@@ -124,7 +111,7 @@ def _held_out_by_rows(
             inside, across = every[np.ix_(~out, ~out)], every[np.ix_(out, ~out)]
             for ridge in wanted:
                 if ridge.shares == shares:
-                    solved = solve_normal(inside, target[~out][:, ridge.columns], ridge.penalty)
+                    solved = solve_normal(inside, target[~out], ridge.penalty)
                     yield ridge, np.flatnonzero(out), across @ solved
 
 
