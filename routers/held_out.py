@@ -24,7 +24,7 @@ from arbitrage.routers.sources import (
 )
 from arbitrage.routers.word_columns import Single
 
-PENALTIES = (6.0, 25.0, 50.0, 100.0)
+PENALTIES = (1.5, 6.0, 25.0, 50.0, 100.0)
 PAIRED_SHARES = (0.0, 0.3)
 LIKENESS_SHARES = (0.0, 3.0)
 # Without embeddings, and with: they may always turn out to be of no use.
