@@ -27,8 +27,8 @@ Log = Annotated[
     str,
     typer.Argument(
         metavar="LOG",
-        help="Parquet: prompt_id, language, prompt, teacher, reward[, task, group]; or a finished "
-        "run.",
+        help="Parquet: prompt_id, language, prompt, teacher, reward[, task, group, source]; or a "
+        "finished run.",
     ),
 ]
 Reward = Annotated[
