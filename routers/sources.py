@@ -21,7 +21,7 @@ from arbitrage.routers.word_columns import Single
 
 # Data sets of fewer prompts, and those beyond the largest, count as one.
 FEWEST_PROMPTS, MOST = 20, 32
-# Of the ridge that tells data sets apart. A third and three times as much told 0.5 % fewer.
+# Of the ridge that tells data sets apart. A third and three times as much told about as many.
 PENALTY = 1.0
 # A data set's gain over the language's mean is shrunk as if so many prompts had shown none.
 BORROWED = 10.0
