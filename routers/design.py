@@ -1,4 +1,4 @@
-"""The feature matrix of a reward log: columns that all languages share, and a language's own."""
+"""The feature matrix of a reward log: words, a language's own words, likeness and embeddings."""
 
 from __future__ import annotations
 

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
-from arbitrage.routers.design import IN_MEMORY, Design
+from arbitrage.routers.design import IN_MEMORY, Design, Shares
 from arbitrage.routers.features import Vocabulary, features, weighed
 from arbitrage.routers.folds import clustered_error, grouped_folds
 from arbitrage.routers.heads import Head, fit_head, softmax
 from arbitrage.routers.held_out import (
     TELLING,
     HeldOut,
+    Setting,
     held_out,
-    setting_of,
     targets_of,
 )
 from arbitrage.routers.likeness import Likeness
@@ -49,8 +49,7 @@ class Weighing:
         trusted: "learned", "fixed" or "single".
         learned, fixed, single: reward of each.
         error: standard error of the learned one's gain over the better of the others.
-        settings: (penalty; paired, likeness and dense share; 1 on top of the data sets' gains, else
-            0) of each setting that is averaged.
+        settings: those that are averaged.
         plain: languages in which features did harm, held out: there it is `fixed` all the same.
     """
 
@@ -59,7 +58,7 @@ class Weighing:
     fixed: float
     single: float
     error: float
-    settings: tuple[tuple[float, ...], ...] = ()
+    settings: tuple[Setting, ...] = ()
     plain: tuple[str, ...] = ()
 
 
@@ -151,7 +150,10 @@ class LearnedModel:
     ) -> LearnedModel:
         """The model that gave these `arrays()` and `settings()`."""
         weighing = settings["weighing"]
-        averaged = tuple(tuple(setting) for setting in weighing["settings"])
+        averaged = tuple(
+            Setting(one["penalty"], Shares(**one["shares"]), one["sourced"])
+            for one in weighing["settings"]
+        )
         return cls(
             teachers,
             means_from(arrays, settings),
@@ -243,7 +245,7 @@ def _learned(
         chosen: the settings, and what was seen held out.
     """
     weighing, found = chosen
-    width, averaged = len(log.teachers), [setting_of(row) for row in weighing.settings]
+    width, averaged = len(log.teachers), weighing.settings
     sourced = sum(setting.sourced for setting in averaged) / len(averaged)
     names, member = coded(log.sources) if sourced else ((), np.zeros(len(log), np.intp))
     base = means.rows(log.prompts.languages)
@@ -252,14 +254,17 @@ def _learned(
     starts = (base, base + gains[member]) if names else (base,)
     targets = partial(targets_of, log, starts, there)
     weights = np.zeros((design.width, width), np.float32)
+    telling = np.zeros((len(design.shared), len(names)), np.float32)
     part = np.float32(1 / len(averaged))
-    if head == "reward":
-        wanted = list(dict.fromkeys(setting.ridge for setting in averaged))
-        for ridge, fitted in fit_ridges(design, targets, wanted):
-            for setting in averaged:
-                if setting.ridge == ridge:
-                    weights += part * fitted[:, setting.columns(width)]
-    else:
+    ridges = [setting.ridge for setting in averaged if head == "reward"]
+    wanted = list(dict.fromkeys([*ridges, *([TELLING] if names else [])]))
+    for ridge, fitted in fit_ridges(design, targets, wanted):
+        for setting in averaged:
+            if head == "reward" and setting.ridge == ridge:
+                weights += part * fitted[:, setting.columns(width)]
+        if ridge == TELLING:
+            telling = fitted[: len(design.shared), 2 * width :]
+    if head != "reward":
         matrix = np.vstack([chunk for _, chunk in design.chunks()])
         for setting in averaged:
             scale, start = design.scale(setting.shares), starts[setting.sourced]
@@ -267,8 +272,6 @@ def _learned(
             weights += part * fitted * scale[:, None]
     if not names:
         return weights, None
-    ((_, telling),) = fit_ridges(design, targets, [TELLING])
-    telling = telling[: len(design.shared), 2 * width :]
     told = prior, found.temperature, np.float32(sourced) * gains, found.told_apart
     return weights, Sources(names, telling, *told)
 
@@ -295,8 +298,7 @@ def _weighed(log: RewardLog, found: HeldOut) -> tuple[Weighing, Matrix]:
         name = "learned"
     means = float(learned.mean()), float(fixed.mean()), float(single.mean())
     believed = {"learned": expected, "fixed": found.fixed, "single": found.single}
-    averaged = tuple(setting.row for setting in near)
-    return Weighing(name, *means, error, averaged, plain), believed[name]
+    return Weighing(name, *means, error, near, plain), believed[name]
 
 
 def harmed(tags: Sequence[str], gain: Matrix) -> tuple[str, ...]:

@@ -50,12 +50,6 @@ class Setting:
         """Its own among `targets_of`, of `width` teachers."""
         return slice(width, 2 * width) if self.sourced else slice(0, width)
 
-    @property
-    def row(self) -> tuple[float, ...]:
-        """As it stands in a card."""
-        own = self.shares
-        return self.penalty, own.paired, own.likeness, own.dense, float(self.sourced)
-
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
@@ -148,12 +142,6 @@ def settings(design: Design, names: Sequence[str]) -> Iterator[Setting]:
                 for meant in DENSE_SHARES if dense else (0.0,):
                     for penalty in PENALTIES:
                         yield Setting(penalty, Shares(own, alike, meant), sourced)
-
-
-def setting_of(row: tuple[float, ...]) -> Setting:
-    """The inverse of `Setting.row`."""
-    penalty, paired, likeness, dense, sourced = row
-    return Setting(penalty, Shares(paired, likeness, dense), bool(sourced))
 
 
 def targets_of(log: RewardLog, starts: Sequence[Matrix], there: Single, rows: slice) -> Single:

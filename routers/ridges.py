@@ -33,6 +33,8 @@ def fit_ridges(
     design: Design, targets: Targets, wanted: Sequence[Ridge]
 ) -> Iterator[tuple[Ridge, Single]]:
     """(ridge, its weights float32 [design.width, targets]) of fits to all prompts."""
+    if not wanted:
+        return
     if _by_rows(design):
         _, matrix = next(design.chunks())
         products, own = _products(design, matrix), targets(slice(0, len(matrix)))

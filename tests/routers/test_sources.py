@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from reward_logs import table_of
 
+from arbitrage.infra.report.router_card import render_router_card
 from arbitrage.routers.evaluation import cross_validated, earned_by
 from arbitrage.routers.fit import fit_artefact
 from arbitrage.routers.fitting import fit_learned
@@ -63,7 +64,10 @@ def test_every_head_stands_on_them(head: Any) -> None:
 
 def test_an_artefact_keeps_them(tmp_path: Path) -> None:
     log = examined(400, seed=3)
-    fit_artefact(log, tmp_path / "router", kind="learned")
+    card = fit_artefact(log, tmp_path / "router", kind="learned")
+    said = render_router_card(card)
+    assert "from what data set a prompt is: `code`, `facts`, `sums`, `tales`" in said
+    assert "(100% of held-out prompts rightly)" in said
     router = Learned(LearnedParams(artefact=str(tmp_path / "router")), log.teachers)
     fitted = fit_learned(log)
     assert fitted.sources is not None
