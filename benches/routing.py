@@ -13,11 +13,13 @@ Boards, and what is kept apart in the five folds:
   English word is in the answer, by this package's filter; 0 where no line can be judged (an empty
   answer, say). Four folds by task: the last number of the prompt's id modulo 4, so that a task is
   never in fit and test in two languages. lcb-easy splits the same prompts at random: the same task
-  in another language is in the fit, and what is gained there beyond lcb is an illusion.
+  in another language is in the fit, and what is gained there beyond lcb is an illusion. So is most
+  of lcb's own gain: an instruction stands under up to three numbers (benches/instructions.py), and
+  lcb-instruction keeps these together, in five folds.
 - lcb-weak, lcb-weak-easy: without command-r-plus and gpt-3.5-turbo, which lead.
 - lcb-ten (only where asked for): the same prompts and all ten models that the benchmark's own
   repository records, outputs/*.csv of github.com/for-ai/language-confusion at 0cfdbb4, put into
-  DIR/lcb/outputs.
+  DIR/lcb/outputs. lcb-ten-instruction splits them by instruction.
 
 --embeddings e5 adds the learned router with embeddings beside words, on boards with text.
 
@@ -33,11 +35,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import measured
 import numpy as np
 import polars as pl
+from instructions import instructions
 
 from arbitrage.filters.base import Batch
 from arbitrage.filters.language_confusion import LanguageConfusion, LanguageConfusionParams
@@ -118,7 +121,13 @@ def ten(data: Path) -> pl.DataFrame:
     )
 
 
-def lcb(data: Path, *, weak: bool, by_task: bool, every: bool = False) -> RewardLog:
+def lcb(
+    data: Path,
+    *,
+    by: Literal["task", "instruction", "prompt"] = "task",
+    weak: bool = False,
+    every: bool = False,
+) -> RewardLog:
     prompts = pl.read_parquet(data / "lcb/prompts.parquet")
     rows = ten(data) if every else pl.read_parquet(data / "lcb/completions.parquet")
     rows = rows.join(prompts, on="prompt_id")
@@ -134,7 +143,16 @@ def lcb(data: Path, *, weak: bool, by_task: bool, every: bool = False) -> Reward
     lines = np.nan_to_num(found.measures["line_pass"], nan=0.0)
     words = np.nan_to_num(found.measures["word_pass"], nan=1.0)
     number = pl.col("prompt_id").str.extract(r"(\d+)$")
-    group = pl.concat_str(["source", number], separator="-") if by_task else pl.col("prompt_id")
+    if by == "instruction":
+        keys = list(rows.select("source", number.cast(pl.Int64), "prompt").iter_rows())
+        one = instructions(keys)
+        rows = rows.with_columns(
+            pl.Series("group", [one[source, count] for source, count, _ in keys])
+        )
+    elif by == "task":
+        rows = rows.with_columns(pl.concat_str(["source", number], separator="-").alias("group"))
+    else:
+        rows = rows.with_columns(pl.col("prompt_id").alias("group"))
     return log_of(
         rows.select(
             "prompt_id",
@@ -142,7 +160,7 @@ def lcb(data: Path, *, weak: bool, by_task: bool, every: bool = False) -> Reward
             "prompt",
             "teacher",
             pl.Series("reward", lines * words, dtype=pl.Float64),
-            group.alias("group"),
+            "group",
         ),
         "lcb",
     )
@@ -156,11 +174,13 @@ BOARDS: dict[str, Callable[[Path], RewardLog]] = {
     "wmt24": wmt24,
     "wmt25": wmt25,
     "wmt25-small": lambda data: wmt25(data, SMALL),
-    "lcb": lambda data: lcb(data, weak=False, by_task=True),
-    "lcb-easy": lambda data: lcb(data, weak=False, by_task=False),
-    "lcb-weak": lambda data: lcb(data, weak=True, by_task=True),
-    "lcb-weak-easy": lambda data: lcb(data, weak=True, by_task=False),
-    "lcb-ten": lambda data: lcb(data, weak=False, by_task=True, every=True),
+    "lcb": lcb,
+    "lcb-instruction": lambda data: lcb(data, by="instruction"),
+    "lcb-easy": lambda data: lcb(data, by="prompt"),
+    "lcb-weak": lambda data: lcb(data, weak=True),
+    "lcb-weak-easy": lambda data: lcb(data, weak=True, by="prompt"),
+    "lcb-ten": lambda data: lcb(data, every=True),
+    "lcb-ten-instruction": lambda data: lcb(data, by="instruction", every=True),
     "llmrouter": lambda data: asked(data, "llmrouter"),
     "llmrouter-named": lambda data: asked(data, "llmrouter", named=True),
     "routerdc": lambda data: asked(data, "routerdc"),
@@ -257,7 +277,7 @@ def main() -> None:
         routers = ("best_single", "fixed", *given.router)
     rows: list[dict[str, Any]] = []
     figures: dict[str, Any] = {}
-    for name in given.board or [name for name in BOARDS if name != "lcb-ten"]:
+    for name in given.board or [name for name in BOARDS if not name.startswith("lcb-ten")]:
         log = BOARDS[name](given.data)
         if given.quick:
             log = log.part(np.arange(0, len(log), 10))

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from arbitrage.routers.base import PromptBatch
 from arbitrage.routers.features import Counts, Vocabulary, features, vocabulary
 from arbitrage.routers.likeness import Likeness
-from arbitrage.routers.word_columns import Single, word_chunks
+from arbitrage.routers.word_columns import NO_WORDS, Single, word_chunks
 
 SHARED_COLUMNS = 2000
 # Columns of features that hold in one language only: so many a language, and at most; of a log that
@@ -91,6 +92,22 @@ class Design:
                 along = words[:, : len(self.shared)] @ self.likeness.directions
                 dense = self.dense[start : start + len(words)]
                 yield start, np.hstack([words, self.likeness.columns(along), dense])
+
+    def word_chunks(self) -> Iterator[tuple[int, Single]]:
+        """(first row, float32 [rows, len(shared)]): the shared words alone."""
+        if self.matrix is not None:
+            yield 0, self.matrix[:, : len(self.shared)]
+        else:
+            yield from word_chunks(self.counts, self.shared, NO_WORDS)
+
+    def words(self, some: NDArray[np.intp]) -> Single:
+        """float32 [len(some), len(shared)]: the shared words of the prompts at these places, which
+        ascend."""
+        parts = []
+        for start, part in self.word_chunks():
+            first, last = np.searchsorted(some, [start, start + len(part)])
+            parts.append(part[some[first:last] - start])
+        return np.vstack(parts)
 
     def scale(self, shares: Shares) -> Single:
         """float32 [width]: what each column is multiplied by."""

@@ -86,7 +86,7 @@ KINDS: dict[str, Callable[..., Model]] = {
     "cluster": ClusterModel.fit,
 }
 # Of `learned`, 2: embeddings beside words; 3: likeness and data sets.
-VERSIONS = {"fixed": 1, "learned": 3, "nearest": 1, "cluster": 1}
+VERSIONS = {"fixed": 1, "learned": 4, "nearest": 1, "cluster": 1}
 
 
 def fit_artefact(

@@ -81,7 +81,7 @@ def fit_kl(
     def slope(scores: Matrix) -> Matrix:
         return softmax(start + scores) - wanted
 
-    return _descended(features, rewards.shape[1], slope, 0.5, penalty)
+    return descended(features, rewards.shape[1], slope, 0.5, penalty)
 
 
 def fit_pairs(
@@ -105,7 +105,7 @@ def fit_pairs(
         pull: Matrix = np.where(both, expected - won, 0.0).sum(axis=2) / count
         return pull
 
-    return _descended(features, count, slope, 0.25, penalty)
+    return descended(features, count, slope, 0.25, penalty)
 
 
 def softmax(scores: Matrix) -> Matrix:
@@ -121,14 +121,21 @@ def softmax(scores: Matrix) -> Matrix:
     return shares
 
 
-def _descended(
+def descended(
     features: Single,
     count: int,
     slope: Callable[[Matrix], Matrix],
     curvature: float,
     penalty: float,
 ) -> Single:
-    """Nesterov's accelerated gradient from 0, with the step that the bound on curvature allows."""
+    """Weights float32 [columns, count] of a convex loss of scores = features W, plus
+    penalty |W|^2 / 2, by Nesterov's accelerated gradient from 0: 80 steps, each as long as the
+    bound on curvature allows.
+
+    Args:
+        slope: from scores float64 [prompts, count] to the loss's gradient by them.
+        curvature: what that gradient's own slope never exceeds.
+    """
     step = 1 / (curvature * _largest(features) + penalty)
     weights: Single = np.zeros((features.shape[1], count), dtype=np.float32)
     ahead: Single = weights

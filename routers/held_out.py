@@ -14,14 +14,7 @@ from arbitrage.routers.heads import Head, fit_head
 from arbitrage.routers.pooling import Matrix, PooledMeans, residual
 from arbitrage.routers.reward_log import RewardLog
 from arbitrage.routers.ridges import Ridge, held_out_ridges
-from arbitrage.routers.sources import (
-    PENALTY,
-    coded,
-    expected_gain,
-    gains_of,
-    indicators,
-    likeliest_temperature,
-)
+from arbitrage.routers.sources import coded, gains_of, told_held_out
 from arbitrage.routers.word_columns import Single
 
 PENALTIES = (1.5, 6.0, 25.0, 50.0, 100.0)
@@ -29,22 +22,22 @@ PAIRED_SHARES = (0.0, 0.3)
 LIKENESS_SHARES = (0.0, 3.0)
 # Without embeddings, and with: they may always turn out to be of no use.
 DENSE_SHARES = (0.0, 1.0, 3.0)
-# The ridge that tells data sets apart, by words.
-TELLING = Ridge(PENALTY, Shares(0.0, 0.0, 0.0))
+_NOTHING = Shares(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting of a head: ridge penalty, prior variances of the weights, and whether it stands
-    on top of the data sets' gains or on the language's means alone."""
+    on top of the data sets' gains or on the language's means alone. Without a penalty there are no
+    weights: the data sets' gains are all."""
 
-    penalty: float
+    penalty: float | None
     shares: Shares
     sourced: bool
 
     @property
-    def ridge(self) -> Ridge:
-        return Ridge(self.penalty, self.shares)
+    def ridge(self) -> Ridge | None:
+        return None if self.penalty is None else Ridge(self.penalty, self.shares)
 
     def columns(self, width: int) -> slice:
         """Its own among `targets_of`, of `width` teachers."""
@@ -58,14 +51,12 @@ class HeldOut:
     Attributes:
         single, fixed: float64 [n, n_teachers], pooled means without and with the language.
         gains: setting -> float32 [n, n_teachers], to be added to `fixed`.
-        temperature: of the chances of data sets.
         told_apart: share of prompts whose data set was the likeliest.
     """
 
     single: Matrix
     fixed: Matrix
     gains: dict[Setting, Single]
-    temperature: float
     told_apart: float
 
 
@@ -89,30 +80,26 @@ def held_out(log: RewardLog, design: Design, folds: NDArray[np.intp], head: Head
     found = {
         setting: np.zeros(log.rewards.shape, np.float32) for setting in settings(design, names)
     }
-    scores = np.zeros((len(log), len(names)))
-    there, prior = indicators(member, len(names))
-    by_ridge: dict[Ridge, list[Setting]] = {TELLING: []} if names else {}
+    by_ridge: dict[Ridge, list[Setting]] = {}
     for setting in found if head == "reward" else ():
-        by_ridge.setdefault(setting.ridge, []).append(setting)
-    targets = [partial(targets_of, log, of_fold, there) for of_fold in starts]
+        if setting.ridge is not None:
+            by_ridge.setdefault(setting.ridge, []).append(setting)
+    targets = [partial(targets_of, log, of_fold) for of_fold in starts]
     for ridge, rows, made in held_out_ridges(design, folds, targets, list(by_ridge)):
         for setting in by_ridge[ridge]:
             found[setting][rows] = made[:, setting.columns(width)]
-        if ridge == TELLING:
-            scores[rows] = made[:, 2 * width :]
     if head != "reward":
         _by_head(log, design, (folds, starts), head, found)
-    scores += prior
-    temperature = likeliest_temperature(scores, member) if names else 1.0
+    if not names:
+        return HeldOut(single, fixed, found, 0.0)
+    chances = told_held_out(design, folds, member, len(names))
+    more = np.empty_like(fixed)
     for fold, of_fold in enumerate(gains):
-        out = folds == fold
-        if names:
-            more = expected_gain(scores[out], temperature, of_fold)
-            for setting, gain in found.items():
-                if setting.sourced:
-                    gain[out] += more
-    told_apart = float((scores.argmax(axis=1) == member).mean()) if names else 0.0
-    return HeldOut(single, fixed, found, temperature, told_apart)
+        more[folds == fold] = chances[folds == fold] @ of_fold
+    for setting in found:
+        if setting.sourced:
+            found[setting] += more.astype(np.float32)
+    return HeldOut(single, fixed, found, float((chances.argmax(axis=1) == member).mean()))
 
 
 def _by_head(
@@ -126,6 +113,8 @@ def _by_head(
     folds, starts = split
     matrix = np.vstack([part for _, part in design.chunks()])
     for setting, gain in found.items():
+        if setting.penalty is None:
+            continue
         scaled = matrix * design.scale(setting.shares)
         for fold, of_fold in enumerate(starts):
             out = folds == fold
@@ -136,6 +125,8 @@ def _by_head(
 def settings(design: Design, names: Sequence[str]) -> Iterator[Setting]:
     """Those that there are columns and data sets for."""
     _, paired, likeness, dense = (bool(width) for width in design.widths)
+    if names:
+        yield Setting(None, _NOTHING, sourced=True)
     for sourced in (False, True) if names else (False,):
         for own in PAIRED_SHARES if paired else (0.0,):
             for alike in LIKENESS_SHARES if likeness else (0.0,):
@@ -144,8 +135,6 @@ def settings(design: Design, names: Sequence[str]) -> Iterator[Setting]:
                         yield Setting(penalty, Shares(own, alike, meant), sourced)
 
 
-def targets_of(log: RewardLog, starts: Sequence[Matrix], there: Single, rows: slice) -> Single:
-    """float32 [rows, len(starts) * n_teachers + sources]: what rewards are beyond each start, and
-    0 and 1 for the data sets."""
-    left = [residual(log.rewards[rows], start[rows]) for start in starts]
-    return np.hstack([*left, there[rows]])
+def targets_of(log: RewardLog, starts: Sequence[Matrix], rows: slice) -> Single:
+    """float32 [rows, len(starts) * n_teachers]: what rewards are beyond each start."""
+    return np.hstack([residual(log.rewards[rows], start[rows]) for start in starts])

@@ -36,7 +36,7 @@ class LearnedParams(FittedParams):
     )
 
 
-@register("learned", version=3)
+@register("learned", version=4)
 class Learned(FittedRouter):
     """Routes by the reward expected of each teacher, learned from a reward log.
 
@@ -56,7 +56,7 @@ class Learned(FittedRouter):
     Params = LearnedParams
     params: LearnedParams
     kind = "learned"
-    version = 3
+    version = 4
     model_type = LearnedModel
     model: LearnedModel
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from arbitrage.routers.features import Counts, Vocabulary
-from arbitrage.routers.word_columns import Single, word_chunks
+from arbitrage.routers.word_columns import NO_WORDS, Single, word_chunks
 
 # Likeness is exp(SHARPNESS (cosine - 1)) in the main directions of words.
 DIRECTIONS, LANDMARKS, SHARPNESS = 30, 300, 4.0
@@ -18,7 +18,6 @@ DIRECTIONS, LANDMARKS, SHARPNESS = 30, 300, 4.0
 SOUGHT_AMONG = 20_000
 # Of what landmarks span, parts that hold less than this of the largest are noise of float32.
 SMALLEST = 1e-4
-_NONE = Vocabulary(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Likeness:
         drawn = np.sort(some[:LANDMARKS])
         gram = np.zeros((len(known), len(known)), np.float32)
         words = []
-        for start, part in word_chunks(counts, known, _NONE):
+        for start, part in word_chunks(counts, known, NO_WORDS):
             here = np.arange(start, start + len(part))
             among = part[sought[here]]
             gram += among.T @ among

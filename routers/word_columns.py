@@ -12,6 +12,7 @@ from arbitrage.routers.features import Counts, Vocabulary, column_table, columns
 Single = NDArray[np.float32]
 
 CHUNK = 4096
+NO_WORDS = Vocabulary(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 def word_chunks(

@@ -185,7 +185,7 @@ def test_any_flipped_byte_of_the_arrays_is_found(copied: Path) -> None:
     ("change", "message"),
     [
         ({"format": 0}, "has format 0, needed is 1"),
-        ({"version": 2}, "has version 2, needed is 3"),
+        ({"version": 3}, "has version 3, needed is 4"),
         ({"kind": "nearest"}, "has kind 'nearest', needed is 'learned'"),
         ({"features": "words@0"}, "has features 'words@0'"),
         ({"settings": {}}, "does not hold what its card says"),

@@ -12,13 +12,15 @@ import pytest
 from reward_logs import table_of
 
 from arbitrage.infra.report.router_card import render_router_card
+from arbitrage.routers.base import PromptBatch
+from arbitrage.routers.design import Design
 from arbitrage.routers.evaluation import cross_validated, earned_by
 from arbitrage.routers.fit import fit_artefact
 from arbitrage.routers.fitting import fit_learned
 from arbitrage.routers.heads import HEADS
 from arbitrage.routers.learned import Learned, LearnedParams
 from arbitrage.routers.reward_log import RewardLog, reward_log_of
-from arbitrage.routers.sources import FEWEST_PROMPTS, MOST, OTHERS, coded
+from arbitrage.routers.sources import FEWEST_PROMPTS, MOST, OTHERS, coded, told_held_out
 
 KINDS = ("sums", "tales", "facts", "code")
 
@@ -88,6 +90,38 @@ def test_a_prompt_is_routed_alike_alone_and_among_others() -> None:
             },
         )
         np.testing.assert_allclose(model.expected(alone)[0], together[place], atol=1e-6)
+
+
+def test_chances_of_data_sets_are_calibrated() -> None:
+    random = np.random.default_rng(8)
+    # Two data sets share half of their words, so that most texts leave a doubt.
+    member = random.integers(0, 2, 1200).astype(np.intp)
+    texts = [" ".join(f"w{40 * kind + n}" for n in random.integers(0, 80, 3)) for kind in member]
+    count = len(texts)
+    batch = PromptBatch([str(n) for n in range(count)], texts, ["en"] * count, [None] * count)
+    folds = random.integers(0, 5, count).astype(np.intp)
+    chances = told_held_out(Design.of(batch), folds, member, 2)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, atol=1e-6)
+    right, sure = chances.argmax(axis=1) == member, chances.max(axis=1)
+    assert 0.8 < right.mean() < 0.97
+    for low, high in ((0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+        there = (sure >= low) & (sure < high)
+        assert there.sum() > 100
+        assert abs(sure[there].mean() - right[there].mean()) < 0.06
+
+
+def test_a_log_that_is_read_by_chunks_tells_them_apart_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = examined(400, seed=7)
+    whole = fit_learned(log)
+    monkeypatch.setattr("arbitrage.routers.design.IN_MEMORY", 300)
+    monkeypatch.setattr("arbitrage.routers.word_columns.CHUNK", 128)
+    parts = fit_learned(log)
+    assert whole.sources is not None
+    assert parts.sources is not None
+    np.testing.assert_allclose(parts.sources.weights, whole.sources.weights, atol=1e-4)
+    assert parts.sources.told_apart == whole.sources.told_apart
 
 
 def test_names_that_are_noise_do_no_harm() -> None:
