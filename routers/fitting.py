@@ -269,9 +269,8 @@ def _learned(
 def _weighed(log: RewardLog, found: HeldOut, folds: NDArray[np.intp]) -> tuple[Weighing, Matrix]:
     """Which settings are averaged, whether to trust them, and what is then expected, held out.
 
-    A gain on the prompts that settings and languages were chosen by is too good: languages left out
-    for their losses alone made 2.2 errors of gain out of -1.3. So each fold is judged by what the
-    other folds choose.
+    On the prompts that settings and languages were chosen by a gain is too good: leaving out the
+    languages that lost made noise look like signal. So each fold is judged by what others chose.
     """
     groups = np.unique(np.array(log.groups, dtype=object), return_inverse=True)[1]
     single, fixed = _earned(log, found.single), _earned(log, found.fixed)
