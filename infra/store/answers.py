@@ -26,7 +26,8 @@ class AnswerJournal:
     """Answers in lines of checksum, key and answer; one segment a process. Thread-safe.
 
     A line is handed to the system before `keep` returns: `kill -9` of the process loses none. It
-    is not fsynced, so a power cut may lose the last ones, which are then asked again.
+    is not fsynced, so a power cut may lose the last ones, which are then asked again. What comes
+    after `close`, to a question that was out when scoring broke off, is kept too.
 
     Args:
         folder: made with the first answer; whoever has committed the scores removes it.
@@ -38,6 +39,7 @@ class AnswerJournal:
         self._purse = purse
         self._lock = threading.Lock()
         self._file: FileIO | None = None
+        self._closed = False
         self._known: dict[str, bytes] | None = None
 
     def known(self, key: str) -> bytes | None:
@@ -59,6 +61,8 @@ class AnswerJournal:
             except OSError as error:
                 self._close()  # a line behind a torn one would be torn with it
                 raise cannot_write(self._folder, error) from error
+            if self._closed:
+                self._close()
 
     def afford(self, asker: str, most: Use) -> bool:
         """As `Answers.afford`."""
@@ -71,6 +75,7 @@ class AnswerJournal:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._close()
 
     def _close(self) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,23 @@ def test_what_is_kept_is_known_to_the_next_process_at_once(tmp_path: Path) -> No
     assert AnswerJournal(tmp_path / "a").known("l") == b"2"
     one.close()
     other.close()
+
+
+def test_an_answer_that_comes_after_the_end_is_kept_and_leaves_no_file_open(
+    tmp_path: Path,
+) -> None:
+    journal = AnswerJournal(tmp_path)
+    journal.keep("k", b"1")
+    journal.close()
+    journal.keep("l", b"2")
+    journal.keep("m", b"3")
+    later = AnswerJournal(tmp_path)
+    assert [later.known(key) for key in "klm"] == [b"1", b"2", b"3"]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        del journal
+        gc.collect()
+    assert not [each for each in said if each.category is ResourceWarning]
 
 
 def test_a_torn_or_damaged_line_is_said_and_asked_again(
