@@ -55,10 +55,13 @@ def _read(pid: int, name: str) -> str:
 
 
 def main() -> None:
-    os.environ |= SETTINGS  # read by Ray when it is imported
+    folder = tempfile.mkdtemp(prefix="ray-")  # short: the path of a socket has 107 characters
+    # Where the cluster's address is noted, so that nobody's own cluster is taken for this one. Ray
+    # makes its default place only for a node that keeps its files there.
+    (Path(folder) / "ray").mkdir()
+    os.environ |= SETTINGS | {"RAY_TMPDIR": folder}  # read by Ray when it is imported
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray-")  # short: the path of a socket has 107 characters
     options = {"num_cpus": 1, "object_store_memory": 100 * _MB}
     cluster = Cluster(shutdown_at_exit=True)
     try:
