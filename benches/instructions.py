@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from arbitrage.languages import language_table
 
-# Of the words of two prompts. Neighbours share 43 % at most where their instructions differ, and
+# Of the words of two prompts. Neighbours share 40 % at most where their instructions differ, and
 # 50 % at least where they are one.
 SHARED = 0.45
 

@@ -99,7 +99,7 @@ def fit_telling(design: Design, member: Places, count: int) -> tuple[Single, Sin
 
     A multinomial logistic regression (Cox 1966). Its chances came out calibrated, and a posterior
     is what gains are weighed by; a ridge to 0 and 1 with a fitted temperature names data sets as
-    rightly and gains less (docs/routing.md). At most IN_MEMORY prompts are read, drawn at random.
+    rightly and gains less (decisions/016). At most IN_MEMORY prompts are read, drawn at random.
     """
     some = _drawn(len(member))
     return _fitted(design.words(some), member[some], count)

@@ -86,7 +86,11 @@ class AnswerJournal:
     def _open(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         number = len(list(self._folder.glob(f"*{SUFFIX}")))
-        return FileIO(self._folder / f"{number:05d}{SUFFIX}", "x")
+        while True:
+            try:
+                return FileIO(self._folder / f"{number:05d}{SUFFIX}", "x")
+            except FileExistsError:  # another journal's, made since: late answers have their own
+                number += 1
 
     def _read(self) -> dict[str, bytes]:
         if self._known is None:

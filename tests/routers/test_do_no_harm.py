@@ -5,31 +5,14 @@ from __future__ import annotations
 import numpy as np
 from reward_logs import table_of
 
+from arbitrage.languages import language_table
 from arbitrage.routers.design import Shares
 from arbitrage.routers.fitting import _weighed
 from arbitrage.routers.folds import grouped_folds
 from arbitrage.routers.held_out import HeldOut, Setting
 from arbitrage.routers.reward_log import RewardLog, reward_log_of
 
-TAGS = [
-    "ar",
-    "bn",
-    "cs",
-    "de",
-    "el",
-    "es",
-    "et",
-    "fa",
-    "fi",
-    "fr",
-    "hi",
-    "id",
-    "it",
-    "ja",
-    "ko",
-    "lt",
-]
-TAGS += ["pt", "ru", "th", "tr"]
+TAGS = sorted(language_table())[:20]
 
 
 def guessed(seed: int, better: float) -> tuple[RewardLog, HeldOut]:

@@ -42,6 +42,16 @@ def test_an_answer_that_comes_after_the_end_is_kept_and_leaves_no_file_open(
     assert not [each for each in said if each.category is ResourceWarning]
 
 
+def test_a_segment_that_another_journal_made_in_between_is_left_to_it(tmp_path: Path) -> None:
+    taken = tmp_path / "00001.lines"  # what is to come is numbered by how many there are: one
+    taken.write_bytes(b"")
+    journal = AnswerJournal(tmp_path)
+    journal.keep("k", b"1")
+    journal.close()
+    assert taken.read_bytes() == b""
+    assert AnswerJournal(tmp_path).known("k") == b"1"
+
+
 def test_a_torn_or_damaged_line_is_said_and_asked_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
